@@ -1,0 +1,241 @@
+"""Checkpoints: the source weights, read lazily tensor by tensor.
+
+A checkpoint is a local folder or a Hub repository ``org/name`` (``org/name@revision``). Opening one
+reads the config and the safetensors headers only (format: 8 bytes little-endian header length, then JSON
+with dtype, shape and byte offsets of each tensor; github.com/huggingface/safetensors), so a plan
+costs no weights and no torch. Old repositories with ``pytorch_model*.bin`` are pickles: they are not opened.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workbench.artifact import sha256_file, sha256_json
+from workbench.errors import CheckpointError
+from workbench.prompt import Prompt, prompt_for
+
+if TYPE_CHECKING:
+    import torch
+
+DTYPE_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
+MAX_HEADER_BYTES = 100_000_000  # the safetensors reference implementation's own limit
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.model",
+    "chat_template.jinja",
+)
+# What to fetch from the Hub: never the pickles, never code.
+HUB_PATTERNS = ("config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json", *TOKENIZER_FILES)
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """Where one tensor lies.
+
+    Attributes:
+        name: key in the checkpoint.
+        dtype: safetensors' name, e.g. ``F16``.
+        shape: dimensions; a linear layer is (out, in).
+        file: the shard.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    file: Path
+
+    @property
+    def numel(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model's weights, config and tokenizer on disk.
+
+    Attributes:
+        id: as the user named it: Hub id or the folder's name.
+        path: local folder.
+        revision: commit of the Hub repository, ``None`` for a folder.
+        config: the parsed ``config.json``.
+        tensors: by name; tied tensors that the file does not hold are not listed.
+    """
+
+    id: str
+    path: Path
+    revision: str | None
+    config: dict[str, Any]
+    tensors: dict[str, TensorInfo]
+
+    @property
+    def model_name(self) -> str:
+        """Last part of the id, fit for a folder name."""
+        return self.id.rstrip("/").rsplit("/", 1)[-1]
+
+    @property
+    def architecture(self) -> str:
+        """``model_type`` of the config: gpt_bigcode, llama, mistral ..."""
+        return str(self.config["model_type"])
+
+    @property
+    def prompt(self) -> Prompt:
+        """The prompt this model was trained on."""
+        return prompt_for(self.id)
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights in the files (a tied head is stored once)."""
+        return sum(tensor.numel for tensor in self.tensors.values())
+
+    @property
+    def context_length(self) -> int:
+        """Most tokens the model was built for."""
+        for key in ("n_positions", "max_position_embeddings"):
+            if key in self.config:
+                return int(self.config[key])
+        raise CheckpointError(f"{self.path}/config.json names no context length (n_positions); add it")
+
+    def read(self, name: str) -> torch.Tensor:
+        """One tensor, read from its shard now (CPU, stored dtype)."""
+        from safetensors import SafetensorError, safe_open
+
+        info = self.tensors[name]
+        try:
+            with safe_open(info.file, framework="pt") as shard:
+                tensor: torch.Tensor = shard.get_tensor(name)
+                return tensor
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(f"{info.file} cannot be read ({error}); fetch the checkpoint again") from error
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 over names and sha256 of config, tokenizer and weight files: changes with any byte of them."""
+        weights = {info.file for info in self.tensors.values()}
+        small = {self.path / name for name in ("config.json", "generation_config.json", *TOKENIZER_FILES)}
+        files = sorted(file for file in weights | small if file.is_file())
+        return sha256_json({file.name: sha256_file(file) for file in files})
+
+    def small_files(self) -> list[Path]:
+        """Tokenizer and generation config, to be copied beside converted weights."""
+        names = ("generation_config.json", *TOKENIZER_FILES)
+        return [self.path / name for name in names if (self.path / name).is_file()]
+
+
+def open_checkpoint(model: str, revision: str | None = None) -> Checkpoint:
+    """Open a folder, the bundled model (``sqlcoder-nano``) or a Hub repository.
+
+    Args:
+        model: folder path, ``sqlcoder-nano``, ``org/name`` or ``org/name@revision``.
+        revision: branch, tag or commit on the Hub.
+
+    Raises:
+        CheckpointError: nothing there, or it is incomplete; the message says what is missing.
+    """
+    from workbench.nano import MODEL_DIR, MODEL_NAME
+
+    if model == MODEL_NAME:
+        return _read_folder(MODEL_DIR, MODEL_NAME, None)
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        return _read_folder(folder, folder.resolve().name, None)
+    name, _, inline_revision = model.partition("@")
+    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise CheckpointError(
+            f"there is no model folder {model!r}; name a folder, a Hub id such as defog/sqlcoder, or {MODEL_NAME}"
+        )
+    path, commit = _fetch(name, revision or inline_revision or None)
+    return _read_folder(path, name, commit)
+
+
+def _fetch(name: str, revision: str | None) -> tuple[Path, str]:
+    """Bring a Hub repository into the local cache; returns its folder and commit."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from requests import RequestException
+
+    try:
+        path = Path(snapshot_download(name, revision=revision, allow_patterns=list(HUB_PATTERNS)))
+    except LocalEntryNotFoundError as error:
+        raise CheckpointError(
+            f"{name} is not in the local cache and the Hub cannot be reached; connect, or give --model a folder"
+        ) from error
+    except (HfHubHTTPError, RequestException, OSError) as error:
+        raise CheckpointError(
+            f"{name} cannot be fetched from the Hub ({type(error).__name__}); check the name, and for a gated or "
+            "private one log in with: hf auth login"
+        ) from error
+    return path, path.name
+
+
+def _read_folder(path: Path, name: str, revision: str | None) -> Checkpoint:
+    config_path = path / "config.json"
+    if not config_path.is_file():
+        raise CheckpointError(f"{path} has no config.json; give --model a folder in Hugging Face layout")
+    try:
+        config = json.loads(config_path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{config_path} is not valid JSON ({error}); fetch the checkpoint again") from error
+    if not isinstance(config, dict) or "model_type" not in config:
+        raise CheckpointError(f"{config_path} names no model_type; it is not a transformers config")
+    shards = _shards(path)
+    tensors = {info.name: info for shard in shards for info in read_header(shard)}
+    _check_index(path, tensors)
+    return Checkpoint(name, path, revision, config, tensors)
+
+
+def _shards(path: Path) -> list[Path]:
+    shards = sorted(path.glob("*.safetensors"))
+    if shards:
+        return shards
+    if list(path.glob("pytorch_model*.bin")):
+        raise CheckpointError(
+            f"{path} holds only pickled weights (pytorch_model*.bin), which can run code when opened; convert them with: "
+            "hf repo files download the safetensors revision, or save_pretrained(safe_serialization=True)"
+        )
+    raise CheckpointError(f"{path} holds no *.safetensors file; give --model a complete checkpoint")
+
+
+def _check_index(path: Path, tensors: dict[str, TensorInfo]) -> None:
+    """Every tensor the index promises must be in a shard: a forgotten shard is found before any work."""
+    index = path / "model.safetensors.index.json"
+    if not index.is_file():
+        return
+    promised = json.loads(index.read_text(encoding="utf-8")).get("weight_map", {})
+    missing = sorted({file for tensor, file in promised.items() if tensor not in tensors})
+    if missing:
+        raise CheckpointError(f"{path} lacks {', '.join(missing)}; fetch the checkpoint again")
+
+
+def read_header(file: Path) -> list[TensorInfo]:
+    """Tensors of one safetensors file, from its header alone.
+
+    Raises:
+        CheckpointError: no such format, or the file is shorter than its header promises.
+    """
+    size = file.stat().st_size
+    with file.open("rb") as handle:
+        prefix = handle.read(8)
+        length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else 0
+        if not 0 < length <= min(MAX_HEADER_BYTES, size - 8):
+            raise CheckpointError(f"{file} is cut short or no safetensors file; fetch it again")
+        try:
+            header = json.loads(handle.read(length))
+        except ValueError as error:
+            raise CheckpointError(f"{file} has a broken header; fetch it again") from error
+    entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
+    end = max((entry["data_offsets"][1] for entry in entries.values()), default=0)
+    if size != 8 + length + end:
+        raise CheckpointError(f"{file} holds {size} bytes but its header promises {8 + length + end}; fetch it again")
+    return [TensorInfo(name, entry["dtype"], tuple(entry["shape"]), file) for name, entry in entries.items()]

@@ -1,0 +1,1 @@
+"""Formats: one file per way to store weights; each exports ``FORMAT``."""

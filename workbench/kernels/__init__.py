@@ -1,0 +1,1 @@
+"""The numeric core: quantizers without any I/O."""

@@ -1,0 +1,25 @@
+"""Find plug-ins by file name: a new format, runtime or tracker is one new file, no table to edit.
+
+A package such as ``workbench.formats`` holds one module per member; each member module defines one
+constant (``FORMAT``, ``RUNTIME`` ...). ``base`` and names with a leading underscore are not members.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from types import ModuleType
+from typing import Any
+
+
+def member_names(package: ModuleType) -> list[str]:
+    """Names of a package's members, sorted."""
+    names = (module.name for module in pkgutil.iter_modules(package.__path__))
+    return sorted(name for name in names if name != "base" and not name.startswith("_"))
+
+
+def find_member(package: ModuleType, name: str, constant: str) -> Any | None:
+    """The constant of the member module ``name``, or ``None`` when there is no such member."""
+    if name not in member_names(package):
+        return None
+    return getattr(importlib.import_module(f"{package.__name__}.{name}"), constant)

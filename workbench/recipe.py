@@ -1,0 +1,109 @@
+"""Recipes: one YAML each, saying which format to make and with which options.
+
+A recipe is pure data. Its keys are declared once, here; the keys under ``options`` are declared
+once by the format (``workbench/formats/<format>.py``). An unknown key is an error, and all
+faults of a file are reported together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from workbench.errors import ConfigError
+
+Backend = Literal["cuda", "metal", "cpu"]
+# Given a format's name, the pydantic model of its options, or None when there is no such format.
+OptionsModel = Callable[[str], type[BaseModel] | None]
+
+
+class Recipe(BaseModel):
+    """Which format to make, with which options, and which engine runs it.
+
+    Attributes:
+        name: same as the file's stem; names the artifact.
+        description: one sentence a user reads in ``workbench recipes``.
+        format: a file in ``workbench/formats``.
+        runtime: a file in ``workbench/runtimes``: the engine that runs the artifact.
+        backends: hardware the *result* is meant for; other profiles skip this recipe.
+        options: typed by the format.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    description: str
+    format: str
+    runtime: str
+    backends: tuple[Backend, ...] = Field(min_length=1)
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+def load_recipe(path: Path, options_model: OptionsModel) -> Recipe:
+    """Read one recipe and check it whole, options included.
+
+    Returns:
+        The recipe with ``options`` completed by the format's defaults.
+
+    Raises:
+        ConfigError: with every fault of the file.
+    """
+    document = read_yaml(path)
+    faults: list[str] = []
+    recipe: Recipe | None = None
+    try:
+        recipe = Recipe.model_validate(document)
+    except ValidationError as error:
+        faults += describe_faults(error)
+    if recipe is not None and recipe.name != path.stem:
+        faults.append(f"name: is {recipe.name!r} but the file is called {path.name}; make them the same")
+    options, option_faults = _check_options(document, options_model)
+    faults += option_faults
+    if recipe is None or faults:
+        raise ConfigError(str(path), faults)
+    return recipe.model_copy(update={"options": options})
+
+
+def _check_options(document: dict[str, Any], options_model: OptionsModel) -> tuple[dict[str, Any], list[str]]:
+    """Options completed with defaults, and their faults."""
+    format_name, given = document.get("format"), document.get("options") or {}
+    if not isinstance(format_name, str) or not isinstance(given, dict):
+        return {}, []  # Recipe's own validation reports these
+    model = options_model(format_name)
+    if model is None:
+        return {}, [f"format: there is no format {format_name!r}"]
+    try:
+        return model.model_validate(given).model_dump(mode="json"), []
+    except ValidationError as error:
+        return {}, [f"options.{fault}" for fault in describe_faults(error)]
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file that must hold a mapping; plain data only, no tags run code."""
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(str(path), [f"cannot be read: {error}"]) from error
+    except yaml.YAMLError as error:
+        raise ConfigError(str(path), [f"is not valid YAML: {' '.join(str(error).split())}"]) from error
+    if not isinstance(document, dict):
+        raise ConfigError(str(path), ["must hold a mapping of keys to values"])
+    return document
+
+
+def describe_faults(error: ValidationError) -> list[str]:
+    """Pydantic's faults as ``key: sentence`` lines."""
+    lines = []
+    for fault in error.errors():
+        key = ".".join(str(part) for part in fault["loc"]) or "file"
+        if fault["type"] == "extra_forbidden":
+            lines.append(f"{key}: unknown key")
+        elif fault["type"] == "missing":
+            lines.append(f"{key}: is missing")
+        else:
+            lines.append(f"{key}: {fault['msg'][0].lower()}{fault['msg'][1:]} (found {fault['input']!r})")
+    return lines

@@ -1,0 +1,151 @@
+"""What every engine offers: load an artifact, answer prompts, time one answer.
+
+``Session`` is a loaded artifact. Decoding is greedy and deterministic, as SQLCoder's authors
+evaluated it, so that two artifacts differ only by their weights.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from workbench.artifact import Artifact
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One answer.
+
+    Attributes:
+        text: without the prompt and without the stop text.
+        prompt_tokens: tokens read.
+        new_tokens: tokens written, the one that ended the answer included.
+        finished: False when the limit of new tokens cut it.
+    """
+
+    text: str
+    prompt_tokens: int
+    new_tokens: int
+    finished: bool
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One answer timed at batch size 1 on a cold prompt cache.
+
+    Attributes:
+        prompt_tokens: tokens of the prompt.
+        new_tokens: tokens generated (exactly as asked: end-of-text is ignored while timing).
+        ttft_s: seconds until the first token.
+        total_s: seconds until the last token.
+    """
+
+    prompt_tokens: int
+    new_tokens: int
+    ttft_s: float
+    total_s: float
+
+    @property
+    def prefill_tokens_per_s(self) -> float:
+        """Prompt tokens over time to first token."""
+        return self.prompt_tokens / self.ttft_s
+
+    @property
+    def decode_tokens_per_s(self) -> float:
+        """Tokens after the first over the time they took."""
+        return (self.new_tokens - 1) / (self.total_s - self.ttft_s)
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """How to load.
+
+    Attributes:
+        device: ``cpu``, ``cuda`` or ``mps``.
+        context: most tokens of prompt and answer together.
+        threads: CPU threads.
+    """
+
+    device: str = "cpu"
+    context: int = 1024
+    threads: int = 2
+
+
+class Session(ABC):
+    """A loaded artifact; use as a context manager.
+
+    Attributes:
+        notes: what a reader of the report must know, e.g. that weights were dequantized at load.
+        representative: False when speed and memory here are not what users of this format get;
+            the report then shows none.
+    """
+
+    notes: tuple[str, ...] = ()
+    representative: bool = True
+
+    @abstractmethod
+    def generate(
+        self,
+        prompts: Sequence[str],
+        stop: Sequence[str],
+        max_new_tokens: int,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> list[Generation]:
+        """Greedy answers in the order of the prompts; batching is the engine's affair."""
+
+    @abstractmethod
+    def time_one(self, prompt: str, new_tokens: int) -> Timing:
+        """Time exactly ``new_tokens`` tokens after ``prompt``, nothing cached from an earlier call."""
+
+    @abstractmethod
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text."""
+
+    def device_peak_bytes(self) -> int | None:
+        """Peak bytes on an accelerator with its own memory, by its allocator; ``None`` on CPU."""
+        return None
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free the engine."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+class Runtime(ABC):
+    """An engine.
+
+    Attributes:
+        name: the module's name.
+        title: as its makers call it.
+        requires: (module, pip line) pairs that must be importable.
+        devices: devices it can use.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    requires: ClassVar[tuple[tuple[str, str], ...]]
+    devices: ClassVar[tuple[str, ...]]
+
+    @abstractmethod
+    def load(self, artifact: Artifact, options: LoadOptions) -> Session:
+        """Load an artifact.
+
+        Raises:
+            WorkbenchError: the engine is missing, or refuses the artifact.
+        """
+
+    def version(self) -> str:
+        """Version of the engine's distribution, read without importing it."""
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            return version(self.requires[0][1].split("[")[0].split("==")[0])
+        except PackageNotFoundError:
+            return "not installed"

@@ -1,0 +1,1 @@
+"""Trackers: where reports are recorded for comparison; each exports ``TRACKER``."""
