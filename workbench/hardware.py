@@ -8,7 +8,7 @@ lists them; ``--profile m2-max:64`` picks one, the default is the file's first.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -16,6 +16,8 @@ from workbench.errors import ConfigError, WorkbenchError
 from workbench.recipe import Backend, describe_faults, read_yaml
 
 GIB = 1024**3
+Size = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(gt=0, le=1)]
 
 
 class Figure(BaseModel):
@@ -23,7 +25,7 @@ class Figure(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    value: float | None = Field(gt=0)
+    value: float | None = Field(gt=0, allow_inf_nan=False)
     source: str = Field(min_length=8)
 
 
@@ -34,14 +36,20 @@ class Memory(BaseModel):
         sizes_gib: memory in GiB, the default first; empty means "ask the operating system".
         usable_share: part of it that weights, cache and activations may take
             (the rest is the driver's, the desktop's or the operating system's).
+        usable_share_at: sizes (GiB) with another share, as small Macs have.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    sizes_gib: tuple[float, ...]
-    usable_share: float = Field(gt=0, le=1)
+    sizes_gib: tuple[Size, ...]
+    usable_share: Share
+    usable_share_at: dict[float, Share] = Field(default_factory=dict)
     source: str = Field(min_length=8)
     usable_source: str = Field(min_length=8)
+
+    def share(self, size_gib: float) -> float:
+        """Part of a memory of this size that a model may use."""
+        return self.usable_share_at.get(size_gib, self.usable_share)
 
 
 class HardwareProfile(BaseModel):
@@ -90,7 +98,7 @@ class HardwareProfile(BaseModel):
     @property
     def usable_bytes(self) -> int:
         """Bytes a model may use."""
-        return int(self.memory_bytes * self.memory.usable_share)
+        return int(self.memory_bytes * self.memory.share(self.chosen_gib))
 
     def with_memory(self, size_gib: float) -> HardwareProfile:
         """The same machine with another of its memory sizes.
@@ -111,12 +119,18 @@ def load_profile(path: Path) -> HardwareProfile:
         ConfigError: with every fault of the file.
     """
     document = read_yaml(path)
+    faults: list[str] = []
+    profile: HardwareProfile | None = None
     try:
         profile = HardwareProfile.model_validate(document)
     except ValidationError as error:
-        raise ConfigError(str(path), describe_faults(error)) from error
-    if profile.name != path.stem:
-        raise ConfigError(str(path), [f"name: is {profile.name!r} but the file is called {path.name}"])
+        faults += describe_faults(error)
+    if "chosen_gib" in document:
+        faults.append("chosen_gib: unknown key")  # chosen by the user of a profile, never by the file
+    if isinstance(document.get("name"), str) and document["name"] != path.stem:
+        faults.append(f"name: is {document['name']!r} but the file is called {path.name}; make them the same")
+    if profile is None or faults:
+        raise ConfigError(str(path), faults)
     return profile
 
 
