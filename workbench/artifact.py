@@ -15,7 +15,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from workbench.errors import ArtifactError, StorageError
@@ -92,7 +92,9 @@ class Artifact:
         """
         found = sorted(self.path.glob(f"*{suffix}"))
         if len(found) != 1:
-            raise ArtifactError(f"{self.path} holds {len(found)} files ending in {suffix}, expected one; build it again")
+            raise ArtifactError(
+                f"{self.path} holds {len(found)} files ending in {suffix}, expected one; build it again"
+            )
         return found[0]
 
 
@@ -104,12 +106,14 @@ def open_artifact(path: Path) -> Artifact:
     """
     try:
         record = json.loads((path / MANIFEST_NAME).read_text(encoding="utf-8"))
-        record["files"] = tuple(FileEntry(**entry) for entry in record["files"])
+        record["files"] = tuple(_file_entry(entry) for entry in record["files"])
         manifest = Manifest(**record)
     except OSError as error:
         raise ArtifactError(f"{path} is no artifact (no {MANIFEST_NAME}); build it first") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise ArtifactError(f"{path / MANIFEST_NAME} cannot be understood ({error}); build the artifact again") from error
+        raise ArtifactError(
+            f"{path / MANIFEST_NAME} cannot be understood ({error}); build the artifact again"
+        ) from error
     for entry in manifest.files:
         file = path / entry.path
         if not file.is_file() or file.stat().st_size != entry.bytes:
@@ -117,12 +121,21 @@ def open_artifact(path: Path) -> Artifact:
     return Artifact(path, manifest)
 
 
+def _file_entry(record: dict[str, Any]) -> FileEntry:
+    """One entry of a manifest; a path that leaves the artifact's folder is refused."""
+    entry = FileEntry(**record)
+    path = PurePosixPath(entry.path)
+    if path.is_absolute() or ".." in path.parts:
+        raise ValueError(f"{entry.path} lies outside")
+    return entry
+
+
 def seal(folder: Path, manifest: Manifest) -> Manifest:
     """List the folder's files with their digests and write the manifest; returns it completed."""
     entries = tuple(
         FileEntry(file.relative_to(folder).as_posix(), file.stat().st_size, sha256_file(file))
         for file in sorted(folder.rglob("*"))
-        if file.is_file() and file.name != MANIFEST_NAME
+        if file.is_file() and file != folder / MANIFEST_NAME
     )
     complete = dataclasses.replace(manifest, files=entries)
     text = json.dumps(dataclasses.asdict(complete), indent=2, sort_keys=True, ensure_ascii=False)
@@ -135,7 +148,7 @@ def staged(final: Path) -> Iterator[Path]:
     """A folder to fill; it takes the final name when the block ends well and vanishes otherwise.
 
     Raises:
-        StorageError: the disk is full, read-only or may not be written.
+        StorageError: the disk is full, read-only or may not be written. Other errors pass unchanged.
     """
     partial = final.with_name(f".{final.name}.partial-{os.getpid()}")
     try:
@@ -144,6 +157,8 @@ def staged(final: Path) -> Iterator[Path]:
         yield partial
         _replace_folder(partial, final)
     except OSError as error:
+        if error.errno not in _STORAGE_REASONS:
+            raise  # no fault of the disk: a network error, say, or a file that was not found
         raise storage_error(error, final) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -154,21 +169,31 @@ def _replace_folder(partial: Path, final: Path) -> None:
     old = final.with_name(f".{final.name}.old-{os.getpid()}")
     if final.exists():
         final.rename(old)
-    partial.rename(final)
+    try:
+        partial.rename(final)
+    except OSError:
+        if old.exists():
+            old.rename(final)
+        raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+_STORAGE_REASONS = {
+    errno.ENOSPC: "the disk of {path} is full; free some space",
+    errno.EDQUOT: "the disk quota for {path} is used up; free some space",
+    errno.EROFS: "{path} is on a read-only disk; mount it writable",
+    errno.EACCES: "{path} may not be written by this user; change its permissions",
+    errno.EPERM: "{path} may not be written by this user; change its permissions",
+    errno.ENOTDIR: "{path} lies below a file, not a folder; move that file",
+}
 
 
 def storage_error(error: OSError, path: Path) -> StorageError:
     """The user's sentence for an operating-system error while writing below ``path``."""
-    reasons = {
-        errno.ENOSPC: f"the disk of {path} is full; free some space or choose another folder with --out",
-        errno.EDQUOT: f"the disk quota for {path} is used up; free some space or choose another folder with --out",
-        errno.EROFS: f"{path} is on a read-only disk; choose another folder with --out",
-        errno.EACCES: f"{path} may not be written by this user; choose another folder with --out",
-        errno.EPERM: f"{path} may not be written by this user; choose another folder with --out",
-        errno.ENOTDIR: f"{path} lies below a file, not a folder; choose another folder with --out",
-    }
-    return StorageError(reasons.get(error.errno or 0, f"{path} cannot be written: {error}"))
+    reason = _STORAGE_REASONS.get(error.errno or 0)
+    if reason is None:
+        return StorageError(f"{path} cannot be written: {error}")
+    return StorageError(f"{reason.format(path=path)} or choose another folder with --out")
 
 
 def sha256_file(path: Path) -> str:

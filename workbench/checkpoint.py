@@ -162,8 +162,8 @@ def open_checkpoint(model: str, revision: str | None = None) -> Checkpoint:
 def _fetch(name: str, revision: str | None) -> tuple[Path, str]:
     """Bring a Hub repository into the local cache; returns its folder and commit."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-    from requests import RequestException
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HTTPError as HubError  # type: ignore[attr-defined]  # its HTTP library's own
 
     try:
         path = Path(snapshot_download(name, revision=revision, allow_patterns=list(HUB_PATTERNS)))
@@ -171,7 +171,9 @@ def _fetch(name: str, revision: str | None) -> tuple[Path, str]:
         raise CheckpointError(
             f"{name} is not in the local cache and the Hub cannot be reached; connect, or give --model a folder"
         ) from error
-    except (HfHubHTTPError, RequestException, OSError) as error:
+    except HFValidationError as error:
+        raise CheckpointError(f"{name!r} is no Hub id; give a folder or an id such as defog/sqlcoder") from error
+    except (HubError, OSError) as error:
         raise CheckpointError(
             f"{name} cannot be fetched from the Hub ({type(error).__name__}); check the name, and for a gated or "
             "private one log in with: hf auth login"
@@ -201,8 +203,8 @@ def _shards(path: Path) -> list[Path]:
         return shards
     if list(path.glob("pytorch_model*.bin")):
         raise CheckpointError(
-            f"{path} holds only pickled weights (pytorch_model*.bin), which can run code when opened; convert them with: "
-            "hf repo files download the safetensors revision, or save_pretrained(safe_serialization=True)"
+            f"{path} holds only pickled weights (pytorch_model*.bin), which can run code when opened; "
+            "give --revision a revision that has safetensors, or save the model as safetensors on a machine you trust"
         )
     raise CheckpointError(f"{path} holds no *.safetensors file; give --model a complete checkpoint")
 
@@ -212,8 +214,11 @@ def _check_index(path: Path, tensors: dict[str, TensorInfo]) -> None:
     index = path / "model.safetensors.index.json"
     if not index.is_file():
         return
-    promised = json.loads(index.read_text(encoding="utf-8")).get("weight_map", {})
-    missing = sorted({file for tensor, file in promised.items() if tensor not in tensors})
+    try:
+        promised = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        missing = sorted({file for tensor, file in promised.items() if tensor not in tensors})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{index} cannot be understood ({error}); fetch it again") from error
     if missing:
         raise CheckpointError(f"{path} lacks {', '.join(missing)}; fetch the checkpoint again")
 
@@ -231,11 +236,24 @@ def read_header(file: Path) -> list[TensorInfo]:
         if not 0 < length <= min(MAX_HEADER_BYTES, size - 8):
             raise CheckpointError(f"{file} is cut short or no safetensors file; fetch it again")
         try:
-            header = json.loads(handle.read(length))
-        except ValueError as error:
+            tensors, end = _parse_header(json.loads(handle.read(length)), file)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise CheckpointError(f"{file} has a broken header; fetch it again") from error
-    entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
-    end = max((entry["data_offsets"][1] for entry in entries.values()), default=0)
     if size != 8 + length + end:
         raise CheckpointError(f"{file} holds {size} bytes but its header promises {8 + length + end}; fetch it again")
-    return [TensorInfo(name, entry["dtype"], tuple(entry["shape"]), file) for name, entry in entries.items()]
+    return tensors
+
+
+def _parse_header(header: dict[str, Any], file: Path) -> tuple[list[TensorInfo], int]:
+    """Tensors of a header and where the last one ends; each must have the bytes its dtype and shape need."""
+    tensors, end = [], 0
+    for name, entry in header.items():
+        if name == "__metadata__":
+            continue
+        info = TensorInfo(name, entry["dtype"], tuple(entry["shape"]), file)
+        first, last = entry["data_offsets"]
+        if info.numel * DTYPE_BYTES.get(info.dtype, 0) not in {last - first, 0}:  # 0: a dtype we do not know
+            raise ValueError(f"{name} has {last - first} bytes")
+        tensors.append(info)
+        end = max(end, last)
+    return tensors, end

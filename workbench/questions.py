@@ -14,7 +14,10 @@ reads when present: ``hardness`` (Spider's easy, medium, hard, extra) and ``orde
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 from workbench.errors import ConfigError, EvaluationError
@@ -75,9 +78,24 @@ class QuestionSet:
             raise EvaluationError(f"question set {self.name!r} needs {path}; create it or correct db_name")
         return path.read_text(encoding="utf-8")
 
+    @cached_property
+    def digest(self) -> str:
+        """sha256 over the questions and the databases they use."""
+        data = {name: [self.schema(name), self.rows(name)] for name in self.db_names()}
+        text = json.dumps([[asdict(question) for question in self.questions], data], sort_keys=True)
+        return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
     def db_names(self) -> list[str]:
         """Databases the questions use, sorted."""
         return sorted({question.db_name for question in self.questions})
+
+    def thinned(self, limit: int | None) -> QuestionSet:
+        """At most ``limit`` questions, evenly spread, so that every database stays represented."""
+        count = len(self.questions)
+        if limit is None or limit >= count:
+            return self
+        keep = tuple(self.questions[i * count // limit] for i in range(limit))
+        return QuestionSet(self.name, keep, self.databases)
 
 
 def load_question_set(csv_path: Path, databases: Path | None = None, name: str | None = None) -> QuestionSet:
@@ -94,20 +112,7 @@ def load_question_set(csv_path: Path, databases: Path | None = None, name: str |
     """
     if not csv_path.is_file():
         raise EvaluationError(f"no question file at {csv_path}; give --questions a CSV in sql-eval's format")
-    with csv_path.open(newline="", encoding="utf-8") as handle:
-        reader = csv.DictReader(handle)
-        missing = [column for column in REQUIRED_COLUMNS if column not in (reader.fieldnames or [])]
-        if missing:
-            raise ConfigError(str(csv_path), [f"column {column!r} is missing" for column in missing])
-        rows = list(reader)
-    faults = [
-        f"line {number + 2}: {column} is empty"
-        for number, row in enumerate(rows)
-        for column in REQUIRED_COLUMNS
-        if not (row[column] or "").strip()
-    ]
-    if faults:
-        raise ConfigError(str(csv_path), faults)
+    rows = _read_rows(csv_path)
     if not rows:
         raise EvaluationError(f"{csv_path} holds no question; add at least one row")
     return QuestionSet(
@@ -115,6 +120,30 @@ def load_question_set(csv_path: Path, databases: Path | None = None, name: str |
         tuple(_question(number, row) for number, row in enumerate(rows)),
         databases or csv_path.parent / "databases",
     )
+
+
+def _read_rows(csv_path: Path) -> list[dict[str, str]]:
+    """Rows with every required cell filled; faults name the line on which the row ends."""
+    try:
+        with csv_path.open(newline="", encoding="utf-8-sig") as handle:  # spreadsheets write a byte order mark
+            reader = csv.DictReader(handle)
+            missing = [column for column in REQUIRED_COLUMNS if column not in (reader.fieldnames or [])]
+            if missing:
+                raise ConfigError(str(csv_path), [f"column {column!r} is missing" for column in missing])
+            lines = [(reader.line_num, row) for row in reader]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError(str(csv_path), [f"is no CSV in UTF-8 ({error})"]) from error
+    faults = [fault for line, row in lines for fault in _row_faults(line, row)]
+    if faults:
+        raise ConfigError(str(csv_path), faults)
+    return [row for _, row in lines]
+
+
+def _row_faults(line: int, row: dict[str, str]) -> list[str]:
+    faults = [f"line {line}: {column} is empty" for column in REQUIRED_COLUMNS if not (row[column] or "").strip()]
+    if None in row:  # DictReader's key for cells beyond the header
+        faults.append(f"line {line}: has more cells than columns; put texts that hold commas in quotes")
+    return faults
 
 
 def _question(number: int, row: dict[str, str]) -> Question:

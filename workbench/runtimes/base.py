@@ -7,8 +7,9 @@ evaluated it, so that two artifacts differ only by their weights.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import ClassVar, Self
 
 from workbench.artifact import Artifact
@@ -118,6 +119,25 @@ class Session(ABC):
         self.close()
 
 
+@dataclass(frozen=True)
+class EngineFacts:
+    """What an engine adds to the plan's roofline on one backend; assumptions, not measurements.
+
+    Attributes:
+        bandwidth_share: part of the memory bandwidth that decoding reaches.
+        compute_share: part of the dense fp16 rate that reading a prompt reaches.
+        layer_overhead_s: fixed seconds per layer and token (kernel launches, Python).
+        overhead_bytes: memory of the engine itself (libraries, CUDA context, workspace).
+        weight_expansion: bytes in memory per byte on disk (2 where fp16 is computed in float32).
+    """
+
+    bandwidth_share: float
+    compute_share: float
+    layer_overhead_s: float
+    overhead_bytes: int
+    weight_expansion: float = 1.0
+
+
 class Runtime(ABC):
     """An engine.
 
@@ -126,12 +146,14 @@ class Runtime(ABC):
         title: as its makers call it.
         requires: (module, pip line) pairs that must be importable.
         devices: devices it can use.
+        facts: by backend (``cuda``, ``metal``, ``cpu``), for the plan's predictions.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     requires: ClassVar[tuple[tuple[str, str], ...]]
     devices: ClassVar[tuple[str, ...]]
+    facts: ClassVar[Mapping[str, EngineFacts]] = MappingProxyType({})
 
     @abstractmethod
     def load(self, artifact: Artifact, options: LoadOptions) -> Session:

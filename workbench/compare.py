@@ -1,0 +1,45 @@
+"""Compare builds: the artifacts of several reports in one table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from workbench.errors import WorkbenchError
+from workbench.report import read_report
+from workbench.tables import LEGEND, Table, comparison_table
+
+
+def find_reports(store: Path) -> list[Path]:
+    """All reports in a store.
+
+    Raises:
+        WorkbenchError: there is none.
+    """
+    found = sorted(store.glob("*/reports/*/report.json"))
+    if not found:
+        raise WorkbenchError(
+            f"there is no report in {store}; run: python -m workbench build --profile cpu --out {store}"
+        )
+    return found
+
+
+def comparison(paths: Sequence[Path]) -> tuple[Table, str]:
+    """One row per artifact of every report, and the legend.
+
+    Accuracies are only comparable on the same questions, so builds on other question sets are refused.
+
+    Raises:
+        WorkbenchError: no such report, or the question sets differ.
+    """
+    reports = [read_report(path) for path in paths]
+    digests = {tuple(one["digest"] for one in report.question_sets) for report in reports}
+    if len(digests) > 1:
+        raise WorkbenchError("these builds were scored on different questions; compare builds on the same --questions")
+    tables = [comparison_table(report) for report in reports]
+    rows = tuple(
+        (report.model, report.profile, *row)
+        for report, table in zip(reports, tables, strict=True)
+        for row in table.rows
+    )
+    return Table(("model", "profile", *tables[0].header), rows), "* = recommended. " + LEGEND

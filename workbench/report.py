@@ -1,0 +1,235 @@
+"""Reports: everything known about the artifacts of one build, as versioned JSON and as Markdown.
+
+The JSON is the record; Markdown and the terminal show parts of it. A measured and a predicted figure
+never look alike: predicted ones carry ``~`` and the table says so.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from workbench.artifact import storage_error
+from workbench.errors import WorkbenchError
+from workbench.measure import Measurement, Score
+
+REPORT_VERSION = 1
+MAIN_SCORE = "sql_accuracy"
+
+
+@dataclass(frozen=True)
+class SetScores:
+    """How one artifact did on one question set.
+
+    Attributes:
+        question_set: its name.
+        scores: overall (``sql_accuracy``), then per category and hardness.
+        verdicts: how many answers were correct, incorrect, error, rejected.
+        flips: against the reference artifact (right to wrong, wrong to right, exact McNemar p, difference
+            and its interval); ``None`` for the reference itself.
+    """
+
+    question_set: str
+    scores: tuple[Score, ...]
+    verdicts: dict[str, int]
+    flips: dict[str, Any] | None = None
+
+    @property
+    def overall(self) -> Score:
+        """The headline figure."""
+        return next(score for score in self.scores if score.name == MAIN_SCORE)
+
+
+@dataclass(frozen=True)
+class ArtifactReport:
+    """One artifact on one profile.
+
+    Attributes:
+        recipe: its name.
+        path: the artifact's folder, as the user gave ``--out``.
+        runtime: engine that ran it, with version.
+        device: where it ran here.
+        reused: whether an equal artifact was there already.
+        convert_s: seconds of the conversion; ``None`` when reused.
+        build_key: the artifact's key.
+        weight_bytes: on disk.
+        bits_per_weight: ``8 * weight_bytes / parameters``.
+        measurements: measured here or predicted for the profile.
+        sets: scores per question set, the first being the one for the recommendation.
+        notes: what a reader must know.
+        error: why there are no results, or ``None``.
+    """
+
+    recipe: str
+    path: str
+    runtime: str
+    device: str
+    reused: bool
+    convert_s: float | None
+    build_key: str
+    weight_bytes: int
+    bits_per_weight: float
+    measurements: tuple[Measurement, ...] = ()
+    sets: tuple[SetScores, ...] = ()
+    notes: tuple[str, ...] = ()
+    error: str | None = None
+
+    def measurement(self, name: str) -> Measurement | None:
+        """A measurement with a value, by name; ``None`` when nothing is known."""
+        return next((m for m in self.measurements if m.name == name and m.value is not None), None)
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """One build: a model, a profile, its artifacts.
+
+    Attributes:
+        model: as the user named it.
+        profile: name of the hardware profile.
+        profile_is_here: whether this machine is the profile's.
+        machine: label of the machine the build ran on.
+        context: tokens planned for.
+        prompt: name of the prompt.
+        source: id, revision and digest of the checkpoint.
+        question_sets: name, size and digest of each.
+        plan: the plan's record.
+        artifacts: in the plan's order.
+        recommended: recipe, or ``None``.
+        reason: why.
+        seconds: of the whole build.
+        schema_version: version of this record.
+    """
+
+    model: str
+    profile: str
+    profile_is_here: bool
+    machine: str
+    context: int
+    prompt: str
+    source: dict[str, Any]
+    question_sets: tuple[dict[str, Any], ...]
+    plan: dict[str, Any]
+    artifacts: tuple[ArtifactReport, ...]
+    recommended: str | None
+    reason: str
+    seconds: float
+    tool_versions: dict[str, str] = field(default_factory=dict)
+    schema_version: int = REPORT_VERSION
+
+
+def report_record(report: BuildReport) -> dict[str, Any]:
+    """The report as JSON values; scores carry value and interval beside their counts."""
+    record = asdict(report)
+    for artifact, raw in zip(report.artifacts, record["artifacts"], strict=True):
+        for scored, raw_set in zip(artifact.sets, raw["sets"], strict=True):
+            raw_set["scores"] = [_score_record(score) for score in scored.scores]
+    return record
+
+
+def _score_record(score: Score) -> dict[str, Any]:
+    low, high = score.interval
+    return {
+        "name": score.name,
+        "correct": score.correct,
+        "total": score.total,
+        "value": score.value,
+        "interval_95": [low, high],
+        "interval_method": "wilson",
+    }
+
+
+def write_report(report: BuildReport, folder: Path) -> tuple[Path, Path]:
+    """Write ``report.json`` and ``report.md``; returns their paths."""
+    from workbench.tables import report_markdown
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        json_path, markdown_path = folder / "report.json", folder / "report.md"
+        text = json.dumps(report_record(report), indent=2, ensure_ascii=False)
+        _write_whole(json_path, text + "\n")
+        _write_whole(markdown_path, report_markdown(report))
+    except OSError as error:
+        raise storage_error(error, folder) from error
+    return json_path, markdown_path
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Replace a file at once, so that a reader never sees half of it."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+def read_report(path: Path) -> BuildReport:
+    """Read a ``report.json`` (or the folder that holds one).
+
+    Raises:
+        WorkbenchError: no report there, or of another version.
+    """
+    file = path / "report.json" if path.is_dir() else path
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+        version = record["schema_version"]
+        if version != REPORT_VERSION:
+            raise WorkbenchError(f"{file} is a report of version {version}, this workbench reads {REPORT_VERSION}")
+        record["artifacts"] = tuple(_artifact(raw) for raw in record["artifacts"])
+        record["question_sets"] = tuple(record["question_sets"])
+        return BuildReport(**record)
+    except OSError as error:
+        raise WorkbenchError(f"there is no report at {path}; run a build first or correct the path") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise WorkbenchError(f"{file} is no workbench report ({error}); build again") from error
+
+
+def _artifact(raw: dict[str, Any]) -> ArtifactReport:
+    raw["measurements"] = tuple(Measurement(**m) for m in raw["measurements"])
+    raw["notes"] = tuple(raw["notes"])
+    raw["sets"] = tuple(
+        SetScores(
+            one["question_set"],
+            tuple(Score(score["name"], score["correct"], score["total"]) for score in one["scores"]),
+            one["verdicts"],
+            one["flips"],
+        )
+        for one in raw["sets"]
+    )
+    return ArtifactReport(**raw)
+
+
+def recommend(artifacts: tuple[ArtifactReport, ...], profile: str) -> tuple[str | None, str]:
+    """The artifact to use on a profile, and why.
+
+    Accuracy first: an artifact whose answers are provably worse than the reference's (exact McNemar p < 0.05)
+    or whose accuracy lies more than two points below the best is out. Of the rest, the one that answers a typical
+    question soonest; without speeds, the smallest.
+    """
+    scored = [a for a in artifacts if a.error is None and a.sets]
+    if not scored:
+        return None, "no artifact was scored"
+    best = max(a.sets[0].overall.value for a in scored)
+    right = [a for a in scored if a.sets[0].overall.value >= best - 0.02 and not _provably_worse(a)]
+    timed = [a for a in right if a.measurement("question_s")]
+    if not timed:
+        chosen = min(right, key=lambda a: a.weight_bytes)
+        return chosen.recipe, f"{_accuracy_text(chosen)} and the smallest file of those as accurate"
+    chosen = min(timed, key=lambda a: a.measurement("question_s").value)  # type: ignore[union-attr,arg-type,return-value]
+    speed = chosen.measurement("question_s")
+    assert speed is not None
+    kind = "measured" if speed.kind == "measured" else f"predicted for {profile}"
+    return chosen.recipe, (
+        f"{_accuracy_text(chosen)}, and of the {len(timed)} as accurate it answers soonest: "
+        f"{speed.value:.2f} s for a typical question ({kind})"
+    )
+
+
+def _provably_worse(artifact: ArtifactReport) -> bool:
+    flips = artifact.sets[0].flips
+    return flips is not None and flips["mcnemar_p"] < 0.05 and flips["right_to_wrong"] > flips["wrong_to_right"]
+
+
+def _accuracy_text(artifact: ArtifactReport) -> str:
+    score = artifact.sets[0].overall
+    low, high = score.interval
+    return f"{score.value:.1%} of {score.total} questions right (95% interval {low:.1%} to {high:.1%})"

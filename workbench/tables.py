@@ -1,0 +1,220 @@
+"""Tables of a plan and a report, once as data, then as Markdown or on the terminal.
+
+Predicted figures carry a leading ``~``; a dash means "not known here", never zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from workbench.measure import Measurement, Score
+from workbench.report import ArtifactReport, BuildReport, SetScores
+
+if TYPE_CHECKING:
+    from workbench.plan import Plan
+
+DASH = "-"
+LEGEND = "~ = predicted for the profile, not measured; - = not known here."
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text under a header."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    def markdown(self) -> str:
+        """The table in GitHub's Markdown; pipes inside cells are escaped."""
+        lines = [self.header, tuple("---" for _ in self.header), *self.rows]
+        return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def plan_table(plan: Plan) -> Table:
+    """What will be built and why the rest will not."""
+    header = ("recipe", "build", "file", "memory", "tokens/s", "why")
+    rows = []
+    for row in plan.rows:
+        size, memory, speed = (
+            row.predicted(name) for name in ("weight_bytes", "peak_memory_bytes", "decode_tokens_per_s")
+        )
+        rows.append(
+            (
+                row.recipe.name,
+                "yes" if row.build else "no",
+                DASH if size is None else "~" + size_text(size),
+                DASH if memory is None else "~" + size_text(memory),
+                DASH if speed is None else f"~{speed:,.0f}",
+                row.reason,
+            )
+        )
+    return Table(header, tuple(rows))
+
+
+def comparison_table(report: BuildReport) -> Table:
+    """One row per artifact: size, accuracy, speed, memory."""
+    sets = [one["name"] for one in report.question_sets]
+    header = (
+        "recipe",
+        "file",
+        "bits/w",
+        *(f"right ({name})" for name in sets),
+        "flips",
+        "first token",
+        "prefill",
+        "decode",
+        "memory",
+    )
+    rows = tuple(_comparison_row(artifact, sets, report.recommended) for artifact in report.artifacts)
+    return Table(header, rows)
+
+
+def _comparison_row(artifact: ArtifactReport, sets: Sequence[str], recommended: str | None) -> tuple[str, ...]:
+    name = f"{artifact.recipe} *" if artifact.recipe == recommended else artifact.recipe
+    by_name = {one.question_set: one for one in artifact.sets}
+    return (
+        name,
+        size_text(artifact.weight_bytes),
+        f"{artifact.bits_per_weight:.2f}",
+        *(score_text(by_name[one].overall) if one in by_name else DASH for one in sets),
+        flips_text(artifact.sets[0]) if artifact.sets else DASH,
+        seconds_text(artifact.measurement("ttft_s")),
+        rate_text(artifact.measurement("prefill_tokens_per_s")),
+        rate_text(artifact.measurement("decode_tokens_per_s")),
+        bytes_text(artifact.measurement("peak_memory_bytes")),
+    )
+
+
+def breakdown_table(report: BuildReport, question_set: str, kind: str) -> Table:
+    """Accuracy per category or hardness, one column per artifact."""
+    scored = [(a.recipe, one) for a in report.artifacts for one in a.sets if one.question_set == question_set]
+    prefix = f"sql_accuracy/{kind}/"
+    names = (
+        [score.name.removeprefix(prefix) for score in scored[0][1].scores if score.name.startswith(prefix)]
+        if scored
+        else []
+    )
+    rows = []
+    for name in names:
+        cells = [next((s for s in one.scores if s.name == prefix + name), None) for _, one in scored]
+        total = cells[0].total if cells[0] else 0
+        rows.append((name, str(total), *(score_text(cell) if cell else DASH for cell in cells)))
+    return Table((kind, "questions", *(recipe for recipe, _ in scored)), tuple(rows))
+
+
+def score_text(score: Score) -> str:
+    """``93.8% [90.6, 95.9]``: value and 95% Wilson interval in percent."""
+    if not score.total:
+        return DASH
+    low, high = score.interval
+    return f"{score.value:.1%} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def flips_text(scored: SetScores) -> str:
+    """``-3 +2 p=1.00``: right to wrong, wrong to right, exact McNemar p against the reference."""
+    if scored.flips is None:
+        return "reference" if scored.verdicts else DASH
+    flips = scored.flips
+    return f"-{flips['right_to_wrong']} +{flips['wrong_to_right']} p={flips['mcnemar_p']:.2f}"
+
+
+def size_text(size: float) -> str:
+    """Bytes in binary units."""
+    for unit, scale in (("GiB", 1024**3), ("MiB", 1024**2), ("KiB", 1024)):
+        if size >= scale:
+            return f"{size / scale:.1f} {unit}"
+    return f"{size:.0f} B"
+
+
+def _mark(measurement: Measurement) -> str:
+    return "~" if measurement.kind == "predicted" else ""
+
+
+def seconds_text(measurement: Measurement | None) -> str:
+    """Seconds, in milliseconds below one."""
+    if measurement is None or measurement.value is None:
+        return DASH
+    value = measurement.value
+    text = f"{1000 * value:.1f} ms" if value < 1 else f"{value:.2f} s"
+    return _mark(measurement) + text
+
+
+def rate_text(measurement: Measurement | None) -> str:
+    """Tokens per second."""
+    if measurement is None or measurement.value is None:
+        return DASH
+    return f"{_mark(measurement)}{measurement.value:,.0f}/s"
+
+
+def bytes_text(measurement: Measurement | None) -> str:
+    """Bytes of a measurement."""
+    if measurement is None or measurement.value is None:
+        return DASH
+    return _mark(measurement) + size_text(measurement.value)
+
+
+def latency_table(report: BuildReport) -> Table:
+    """Median and 95th percentile of every timed figure."""
+    rows = [
+        (
+            artifact.recipe,
+            m.name,
+            _figure_text(m, m.value),
+            _figure_text(m, m.p95),
+            m.kind,
+            str(m.samples or DASH),
+            m.source,
+        )
+        for artifact in report.artifacts
+        for m in artifact.measurements
+        if m.value is not None and m.name not in ("weight_bytes", "bits_per_weight")
+    ]
+    return Table(("recipe", "figure", "median", "p95", "kind", "repeats", "where or how"), tuple(rows))
+
+
+def _figure_text(measurement: Measurement, value: float | None) -> str:
+    if value is None:
+        return DASH
+    if measurement.unit == "bytes":
+        return size_text(value)
+    return f"{value:.4g} {measurement.unit}"
+
+
+def report_markdown(report: BuildReport) -> str:
+    """The whole report for a reader without the workbench."""
+    here = "this machine" if report.profile_is_here else "another machine: its speed and memory are predicted"
+    parts = [
+        f"# {report.model} on {report.profile}",
+        _recommendation(report),
+        f"Built and scored on: {report.machine}. Profile `{report.profile}` is {here}. "
+        f"Prompt `{report.prompt}`, context {report.context} tokens, greedy decoding. "
+        f"Source digest `{report.source['digest'][:16]}`.",
+        "## Comparison",
+        comparison_table(report).markdown(),
+        LEGEND + " Accuracy: strict execution accuracy with its 95% Wilson interval. "
+        "Flips: answers that went from right to wrong (-) and from wrong to right (+) against the reference, "
+        "with the exact McNemar p.",
+    ]
+    notes = [
+        f"- `{a.recipe}`: {note}" for a in report.artifacts for note in (*a.notes, *([a.error] if a.error else []))
+    ]
+    if notes:
+        parts += ["## Notes", "\n".join(notes)]
+    for one in report.question_sets:
+        parts.append(f"## Accuracy on {one['name']} ({one['questions']} questions)")
+        parts += [breakdown_table(report, one["name"], kind).markdown() for kind in ("category", "hardness")]
+    parts += ["## Measurements", latency_table(report).markdown(), "## Plan", _plan_record_table(report).markdown()]
+    return "\n\n".join(parts) + "\n"
+
+
+def _recommendation(report: BuildReport) -> str:
+    if report.recommended is None:
+        return f"No recommendation: {report.reason}."
+    return f"**Recommended: `{report.recommended}`** - {report.reason}."
+
+
+def _plan_record_table(report: BuildReport) -> Table:
+    rows = tuple((row["recipe"], "yes" if row["build"] else "no", row["reason"]) for row in report.plan["recipes"])
+    return Table(("recipe", "build", "why"), rows)

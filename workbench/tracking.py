@@ -1,0 +1,113 @@
+"""A build report in an experiment tracker's terms: one parent run, one child per artifact.
+
+Metric names are the same for every model and profile, carry their unit, and say ``predicted/`` where the
+figure is a prediction, so that runs compare in the tracker's own table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from workbench.artifact import MANIFEST_NAME, Artifact
+from workbench.measure import Measurement
+from workbench.report import MAIN_SCORE, ArtifactReport, BuildReport, SetScores
+from workbench.trackers.base import TrackedBuild, TrackedRun
+
+
+def tracked_build(report: BuildReport, folder: Path, artifacts: Mapping[str, Artifact]) -> TrackedBuild:
+    """Params, metrics, tags and files of one build.
+
+    Args:
+        report: the finished report.
+        folder: holds ``report.json``, ``report.md`` and ``predictions/``.
+        artifacts: by recipe name.
+    """
+    name = report.model.rstrip("/").rsplit("/", 1)[-1]
+    common = {"model": report.model, "profile": report.profile, "prompt": report.prompt, "machine": report.machine}
+    parent = TrackedRun(
+        name=f"{name} on {report.profile}",
+        params={
+            **common,
+            "context_tokens": str(report.context),
+            "source_digest": report.source["digest"],
+            "source_revision": str(report.source["revision"]),
+            **{f"questions_digest.{one['name']}": one["digest"] for one in report.question_sets},
+        },
+        metrics={"build_s": report.seconds},
+        tags={"profile": report.profile, "recommended": report.recommended or "none"},
+        artifacts=[folder / "report.json", folder / "report.md"],
+        weight_reference=None,
+        weight_files=[],
+    )
+    children = [_child(report, one, common, folder, artifacts[one.recipe]) for one in report.artifacts]
+    return TrackedBuild(f"sqlcoder-workbench/{name}", parent, children)
+
+
+def _child(
+    report: BuildReport, one: ArtifactReport, common: dict[str, str], folder: Path, artifact: Artifact
+) -> TrackedRun:
+    manifest = artifact.manifest
+    options = {f"option.{key}": str(value) for key, value in manifest.recipe["options"].items()}
+    predictions = [folder / "predictions" / f"{one.recipe}.{scored.question_set}.jsonl" for scored in one.sets]
+    return TrackedRun(
+        name=one.recipe,
+        params={
+            **common,
+            "recipe": one.recipe,
+            "format": manifest.format,
+            "runtime": one.runtime,
+            "device": one.device,
+            "build_key": one.build_key,
+            "source_digest": manifest.source["digest"],
+            **options,
+        },
+        metrics=_metrics(one),
+        tags={
+            "profile": report.profile,
+            "format": manifest.format,
+            "recommended": str(one.recipe == report.recommended).lower(),
+            **({"error": one.error} if one.error else {}),
+        },
+        artifacts=[artifact.path / MANIFEST_NAME, *predictions],
+        weight_reference=artifact.path,
+        weight_files=[artifact.path / entry.path for entry in manifest.files],
+    )
+
+
+def _metrics(one: ArtifactReport) -> dict[str, float]:
+    metrics: dict[str, float] = {}
+    for measurement in one.measurements:
+        metrics.update(_measurement_metrics(measurement))
+    for scored in one.sets:
+        metrics.update(_score_metrics(scored))
+    if one.convert_s is not None:
+        metrics["convert_s"] = one.convert_s
+    return metrics
+
+
+def _measurement_metrics(measurement: Measurement) -> dict[str, float]:
+    if measurement.value is None:
+        return {}
+    name = measurement.name if measurement.kind == "measured" else f"predicted/{measurement.name}"
+    metrics = {name: float(measurement.value)}
+    if measurement.p95 is not None:
+        metrics[f"p95/{name}"] = float(measurement.p95)
+    return metrics
+
+
+def _score_metrics(scored: SetScores) -> dict[str, float]:
+    metrics: dict[str, float] = {}
+    for score in scored.scores:
+        if score.total == 0:
+            continue
+        # sql_accuracy/category/date -> heldout/sql_accuracy_ratio/category/date
+        name = score.name.replace(MAIN_SCORE, f"{scored.question_set}/{MAIN_SCORE}_ratio", 1)
+        metrics[name] = score.value
+    low, high = scored.overall.interval
+    metrics[f"{scored.question_set}/{MAIN_SCORE}_ratio_low_95"] = low
+    metrics[f"{scored.question_set}/{MAIN_SCORE}_ratio_high_95"] = high
+    if scored.flips:
+        metrics[f"{scored.question_set}/flips_right_to_wrong_count"] = scored.flips["right_to_wrong"]
+        metrics[f"{scored.question_set}/flips_wrong_to_right_count"] = scored.flips["wrong_to_right"]
+    return metrics
