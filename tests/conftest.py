@@ -1,0 +1,61 @@
+"""Small random checkpoints in Hugging Face layout, made once per test run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+VOCABULARY = 512
+
+
+def _tokenizer() -> Any:
+    """Byte-level: every text has tokens, id 0 ends a text."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {"<|endoftext|>": 0, **{symbol: place for place, symbol in enumerate(alphabet, start=1)}}
+    core = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    end = "<|endoftext|>"
+    return PreTrainedTokenizerFast(tokenizer_object=core, bos_token=end, eos_token=end, unk_token=end, pad_token=end)
+
+
+def _config(architecture: str) -> Any:
+    from transformers import GPTBigCodeConfig, LlamaConfig, MistralConfig
+
+    ids = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
+    if architecture == "gpt_bigcode":
+        return GPTBigCodeConfig(
+            vocab_size=VOCABULARY, n_positions=256, n_embd=256, n_layer=2, n_head=4, n_inner=512,
+            activation_function="gelu_pytorch_tanh", initializer_range=0.08, **ids,
+        )  # fmt: skip
+    kind = {"llama": LlamaConfig, "mistral": MistralConfig}[architecture]
+    return kind(
+        vocab_size=VOCABULARY, max_position_embeddings=256, hidden_size=256, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=2, intermediate_size=512, initializer_range=0.08, **ids,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Folder of a random float16 model: two layers, 256 wide, 512 tokens; by architecture."""
+    made: dict[str, Path] = {}
+
+    def make(architecture: str) -> Path:
+        if architecture not in made:
+            import torch
+            from transformers import AutoModelForCausalLM
+
+            folder = tmp_path_factory.mktemp("models") / f"tiny-{architecture}"
+            torch.manual_seed(0)
+            AutoModelForCausalLM.from_config(_config(architecture)).half().save_pretrained(folder)
+            _tokenizer().save_pretrained(folder)
+            made[architecture] = folder
+        return made[architecture]
+
+    return make
