@@ -1,0 +1,60 @@
+"""A small report for tests of everything that reads one."""
+
+from workbench.measure import Measurement, Score
+from workbench.report import ArtifactReport, BuildReport, SetScores
+
+CATEGORIES = (Score("sql_accuracy/category/date", 10, 20), Score("sql_accuracy/hardness/easy", 15, 20))
+
+
+def set_scores(correct=90, total=100, flips=None, name="heldout"):
+    scores = (Score("sql_accuracy", correct, total), *CATEGORIES)
+    return SetScores(name, scores, {"correct": correct, "incorrect": total - correct}, flips)
+
+
+def flips(wrong, right, p):
+    return {
+        "right_to_wrong": wrong,
+        "wrong_to_right": right,
+        "mcnemar_p": p,
+        "difference": (right - wrong) / 100,
+        "interval": [-0.1, 0.1],
+        "method": "test",
+    }
+
+
+def artifact(recipe="fp16", correct=90, question_s=1.0, kind="measured", **changes):
+    timed = Measurement("question_s", question_s, "s", kind, "a machine", p95=question_s, samples=5)
+    values = {
+        "recipe": recipe,
+        "path": f"artifacts/m/{recipe}",
+        "runtime": "mock none",
+        "device": "cpu",
+        "reused": False,
+        "convert_s": 1.0,
+        "build_key": "k",
+        "weight_bytes": 1000,
+        "bits_per_weight": 16.0,
+        "measurements": (timed,),
+        "sets": (set_scores(correct),),
+        "notes": ("a note",),
+    }
+    return ArtifactReport(**{**values, **changes})
+
+
+def report(*artifacts, **changes):
+    values = {
+        "model": "org/model",
+        "profile": "cpu",
+        "profile_is_here": True,
+        "machine": "a machine",
+        "context": 1024,
+        "prompt": "nano",
+        "source": {"id": "org/model", "revision": None, "digest": "d" * 64, "parameters": 500},
+        "question_sets": ({"name": "heldout", "questions": 100, "digest": "q" * 64},),
+        "plan": {"recipes": [{"recipe": "fp16", "build": True, "reason": "fits"}]},
+        "artifacts": artifacts or (artifact(),),
+        "recommended": "fp16",
+        "reason": "it is the only one",
+        "seconds": 12.5,
+    }
+    return BuildReport(**{**values, **changes})

@@ -1,0 +1,74 @@
+import json
+
+import pytest
+from reports import artifact, flips, report, set_scores
+
+from workbench.errors import StorageError, WorkbenchError
+from workbench.report import read_report, recommend, report_record, write_report
+
+
+def test_written_report_reads_back_equal(tmp_path):
+    original = report(artifact(), artifact("int8", sets=(set_scores(88, flips=flips(3, 1, 0.6)),)))
+    json_path, markdown_path = write_report(original, tmp_path / "r")
+    assert read_report(json_path) == original
+    assert read_report(tmp_path / "r") == original
+    assert "Recommended: `fp16`" in markdown_path.read_text()
+
+
+def test_record_carries_interval_and_method():
+    score = report_record(report())["artifacts"][0]["sets"][0]["scores"][0]
+    assert score["value"] == 0.9
+    assert score["interval_95"] == pytest.approx([0.8256, 0.9448], abs=1e-4)  # Wilson, 90 of 100
+    assert score["interval_method"] == "wilson"
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"schema_version": 1}', "not json"])
+def test_a_broken_report_is_one_sentence(tmp_path, text):
+    (tmp_path / "report.json").write_text(text)
+    with pytest.raises(WorkbenchError, match="build again"):
+        read_report(tmp_path)
+
+
+def test_a_missing_report_says_what_to_do(tmp_path):
+    with pytest.raises(WorkbenchError, match="run a build first"):
+        read_report(tmp_path / "nowhere")
+
+
+def test_a_newer_version_is_refused(tmp_path):
+    write_report(report(), tmp_path)
+    record = json.loads((tmp_path / "report.json").read_text())
+    (tmp_path / "report.json").write_text(json.dumps({**record, "schema_version": 99}))
+    with pytest.raises(WorkbenchError, match="version 99"):
+        read_report(tmp_path)
+
+
+def test_report_below_a_file_is_a_storage_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError):
+        write_report(report(), tmp_path / "file" / "reports")
+
+
+def test_the_fastest_of_the_accurate_is_recommended():
+    found, reason = recommend((artifact("a", 90, 2.0), artifact("b", 90, 1.0), artifact("c", 40, 0.1)), "cpu")
+    assert found == "b"
+    assert "1.00 s" in reason
+    assert "measured" in reason
+
+
+def test_a_prediction_is_called_one():
+    _, reason = recommend((artifact("a", kind="predicted"),), "rtx4090")
+    assert "predicted for rtx4090" in reason
+
+
+def test_provably_worse_is_not_recommended():
+    worse = artifact("b", question_s=0.1, sets=(set_scores(89, flips=flips(12, 1, 0.003)),))
+    assert recommend((artifact("a"), worse), "cpu")[0] == "a"
+
+
+def test_without_speeds_the_smallest_wins():
+    big, small = artifact("a", measurements=()), artifact("b", measurements=(), weight_bytes=10)
+    assert recommend((big, small), "cpu")[0] == "b"
+
+
+def test_nothing_scored_recommends_nothing():
+    assert recommend((artifact("a", sets=(), error="died"),), "cpu")[0] is None

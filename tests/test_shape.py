@@ -1,0 +1,32 @@
+import pytest
+
+from workbench.errors import CheckpointError
+from workbench.shape import model_shape
+
+SQLCODER = {"model_type": "gpt_bigcode", "n_layer": 40, "n_embd": 6144, "n_head": 48, "n_inner": 24576,
+            "vocab_size": 49152, "n_positions": 8192, "multi_query": True}  # fmt: skip
+MISTRAL = {"model_type": "mistral", "num_hidden_layers": 32, "hidden_size": 4096, "num_attention_heads": 32,
+           "num_key_value_heads": 8, "intermediate_size": 14336, "vocab_size": 32000,
+           "max_position_embeddings": 32768}  # fmt: skip
+
+
+def test_sqlcoder_15b_cache_is_20480_bytes_a_token():
+    shape = model_shape(SQLCODER)
+    assert (shape.kv_heads, shape.head_dim, shape.ffn) == (1, 128, 24576)
+    assert shape.kv_cache_bytes(1) == 20480
+    assert shape.kv_cache_bytes(8192) == 160 * 1024**2
+
+
+def test_no_inner_width_means_four_times_the_width():
+    assert model_shape({**SQLCODER, "n_inner": None}).ffn == 24576
+
+
+def test_grouped_query_attention():
+    assert model_shape(MISTRAL).kv_heads == 8
+    assert model_shape({k: v for k, v in MISTRAL.items() if k != "num_key_value_heads"}).kv_heads == 32
+
+
+@pytest.mark.parametrize("key", ["n_layer", "n_head", "vocab_size", "n_positions"])
+def test_a_missing_size_is_named(key):
+    with pytest.raises(CheckpointError, match=key):
+        model_shape({k: v for k, v in SQLCODER.items() if k != key})

@@ -1,0 +1,53 @@
+from reports import artifact, report
+
+from workbench.measure import Measurement
+from workbench.tables import (
+    Table,
+    breakdown_table,
+    comparison_table,
+    latency_table,
+    rate_text,
+    report_markdown,
+    seconds_text,
+    size_text,
+)
+
+
+def figure(value, unit, kind):
+    return Measurement("m", value, unit, kind, "somewhere")
+
+
+def test_a_prediction_never_looks_measured():
+    assert seconds_text(figure(0.5, "s", "predicted")) == "~500.0 ms"
+    assert seconds_text(figure(0.5, "s", "measured")) == "500.0 ms"
+    assert rate_text(figure(1234.0, "tokens/s", "predicted")) == "~1,234/s"
+    assert rate_text(None) == "-"
+
+
+def test_sizes_in_binary_units():
+    assert [size_text(n) for n in (5, 2048, 3 * 1024**2, 1.5 * 1024**3)] == ["5 B", "2.0 KiB", "3.0 MiB", "1.5 GiB"]
+
+
+def test_pipes_in_cells_do_not_break_markdown():
+    assert Table(("a",), (("x|y",),)).markdown().splitlines()[-1] == "| x\\|y |"
+
+
+def test_the_recommended_row_is_starred():
+    table = comparison_table(report(artifact("fp16"), artifact("int8")))
+    assert [row[0] for row in table.rows] == ["fp16 *", "int8"]
+
+
+def test_breakdowns_name_every_category():
+    assert breakdown_table(report(), "heldout", "category").rows[0][:2] == ("date", "20")
+    assert breakdown_table(report(artifact(sets=())), "heldout", "category").rows == ()
+
+
+def test_markdown_says_where_and_how():
+    text = report_markdown(report())
+    for part in ("# org/model on cpu", "## Comparison", "a note", "a machine", "## Accuracy on heldout", "Wilson"):
+        assert part in text
+    assert "predicted" in report_markdown(report(profile_is_here=False))
+
+
+def test_latency_table_has_kind_and_source():
+    assert latency_table(report()).rows[0] == ("fp16", "question_s", "1 s", "1 s", "measured", "5", "a machine")

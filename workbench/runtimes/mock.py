@@ -1,0 +1,78 @@
+"""A runtime without an engine: answers from a file, for tests of everything around engines.
+
+The artifact's folder may hold ``mock.json``: ``{"answer": text, "crash": bool, "refuse": text, "sleep_s": number,
+"representative": bool}``. Its timings are made up and it says so in its notes; no shipped recipe uses it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from workbench.artifact import Artifact
+from workbench.errors import WorkbenchError
+from workbench.runtimes.base import Generation, LoadOptions, Runtime, Session, Timing
+
+
+class MockSession(Session):
+    """Answers every prompt with the same text."""
+
+    notes = ("mock runtime: no engine ran, timings are made up",)
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        self._settings = settings
+        self.representative = bool(settings.get("representative", True))
+
+    def generate(
+        self,
+        prompts: Sequence[str],
+        stop: Sequence[str],
+        max_new_tokens: int,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> list[Generation]:
+        """The settings' answer for each prompt; may crash or sleep first when told to."""
+        if self._settings.get("crash"):
+            os._exit(9)
+        time.sleep(float(self._settings.get("sleep_s", 0)))
+        answer = str(self._settings.get("answer", "SELECT 1"))
+        if progress:
+            progress(len(prompts), len(prompts))
+        return [Generation(answer, self.count_tokens(prompt), self.count_tokens(answer), True) for prompt in prompts]
+
+    def time_one(self, prompt: str, new_tokens: int) -> Timing:
+        """A made-up timing: 1 ms per token."""
+        return Timing(self.count_tokens(prompt), new_tokens, 0.001, 0.001 * new_tokens)
+
+    def count_tokens(self, text: str) -> int:
+        """Words."""
+        return len(text.split())
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+class Mock(Runtime):
+    """Loads any artifact."""
+
+    name = "mock"
+    title = "no engine (mock)"
+    requires = ()
+    devices = ("cpu",)
+
+    def load(self, artifact: Artifact, options: LoadOptions) -> Session:
+        """Read ``mock.json`` if there is one; refuse the artifact when it says so."""
+        path = artifact.path / "mock.json"
+        settings = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        if "refuse" in settings:
+            raise WorkbenchError(str(settings["refuse"]))
+        return MockSession(settings)
+
+    def version(self) -> str:
+        """No engine, no version."""
+        return "none"
+
+
+RUNTIME = Mock()
