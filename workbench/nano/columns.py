@@ -75,6 +75,7 @@ class Table:
 
     @cached_property
     def key(self) -> Column:
+        """The primary key."""
         return self.columns[0]
 
     @cached_property
@@ -88,6 +89,7 @@ class Table:
 
     @cached_property
     def links(self) -> list[Column]:
+        """The foreign keys."""
         return [c for c in self.columns if c.role == "fk"]
 
 
@@ -100,6 +102,7 @@ class Database:
 
     @cached_property
     def by_name(self) -> dict[str, Table]:
+        """Tables by name."""
         return {table.name: table for table in self.tables}
 
     @cached_property
@@ -128,6 +131,7 @@ def join_hints(database: Database) -> list[str]:
 
 
 def key(name: str) -> Column:
+    """A primary key."""
     return Column(name, "id")
 
 
@@ -142,14 +146,19 @@ def label(name: str, values: str, one: str = "name", many: str = "names") -> Col
 
 
 def cat(name: str, one: str, many: str, values: str, *says: str, null: float = 0.0) -> Column:
+    """A category; ``values`` is a ``|`` list."""
     return Column(name, "category", one, many, says, tuple(values.split("|")), null=null)
 
 
 def money(name: str, one: str, many: str, lo: float, hi: float, *says: str, adds: bool = True) -> Column:
+    """A number with cents."""
     return Column(name, "amount", one, many, says, lo=lo, hi=hi, adds=adds)
 
 
-def num(name: str, one: str, many: str, lo: int, hi: int, *says: str, adds: bool = True, note: str = "") -> Column:
+def num(  # noqa: PLR0913 - a line of the schema files
+    name: str, one: str, many: str, lo: int, hi: int, *says: str, adds: bool = True, note: str = ""
+) -> Column:
+    """A whole number."""
     return Column(name, "integer", one, many, says, lo=lo, hi=hi, adds=adds, note=note)
 
 
@@ -161,4 +170,5 @@ def day(
 
 
 def flag(name: str, yes: str, no: str) -> Column:
+    """A boolean with the phrases for true and false."""
     return Column(name, "boolean", says=(yes, no))

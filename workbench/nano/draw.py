@@ -17,9 +17,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
+from typing import Any, TypeVar
 
 from workbench.nano.columns import Column, Database, Table
-from workbench.nano.rows import fill
+from workbench.nano.rows import FIRST_NAMES, LAST_NAMES, fill
 
 AGGREGATES = {
     "AVG": ("average", "mean"),
@@ -27,7 +28,10 @@ AGGREGATES = {
     "MAX": ("highest", "maximum", "largest"),
     "MIN": ("lowest", "minimum", "smallest"),
 }
-MONTHS = "January February March April May June July August September October November December".split()
+MONTHS = (
+    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "December",
+)  # fmt: skip
 QUARTERS = ("first", "second", "third", "fourth")
 MACROS = {
     "@show": "[What are|List|Show|Find|Give me|Display|Return]",
@@ -37,9 +41,11 @@ MACROS = {
     "@count": "[number|count]",
 }
 _CHOICE = re.compile(r"\[([^\]]*)\]")
+_LOOSE = re.compile(r" ([,;?])")
 _MACRO = re.compile("|".join(MACROS))
-_ASKING = re.compile(r"(What|Which|How|When|In which|By how)\b|.*[,;] (what|how|which)\b")
+_ASKING = re.compile(r"(What|Which|How|When|In which|By how|For which)\b|.*[,;] (what|how|which)\b")
 
+T = TypeVar("T")
 Made = tuple[str, str, bool]
 
 
@@ -57,17 +63,19 @@ class Condition:
 
 
 def article(noun: str) -> str:
+    """The noun with its a or an."""
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
 def say_date(day: date) -> str:
+    """March 1, 2022."""
     return f"{MONTHS[day.month - 1]} {day.day}, {day.year}"
 
 
 @cache
-def column_values(database: Database, table: Table, column: Column) -> list:
+def column_values(database: Database, table: Table, column: Column) -> list[Any]:
     """Sorted values without NULLs."""
-    return sorted(v for row in fill(database)[table.name] if (v := row[column.name]) is not None)  # type: ignore[type-var]
+    return sorted(v for row in fill(database)[table.name] if (v := row[column.name]) is not None)
 
 
 @cache
@@ -84,7 +92,7 @@ def rounded(value: float) -> int:
     """Two significant digits, as people say numbers; at least 1."""
     whole = max(1, round(value))
     step = 10 ** max(0, len(str(whole)) - 2)
-    return round(whole / step) * step
+    return int(round(whole / step) * step)
 
 
 class Draw:
@@ -93,19 +101,21 @@ class Draw:
     def __init__(self, database: Database, rng: random.Random):
         self.database, self.rng = database, rng
 
-    def pick(self, options: Iterable):
-        found = options if isinstance(options, (list, tuple)) else list(options)
+    def pick(self, options: Iterable[T]) -> T:
+        """One of the options; NoFit when there is none."""
+        found = options if isinstance(options, list | tuple) else list(options)
         if not found:
             raise NoFit
         return found[int(self.rng.random() * len(found))]
 
     def chance(self, share: float) -> bool:
+        """True in this share of cases."""
         return self.rng.random() < share
 
     def say(self, *templates: str, **fields: object) -> str:
         """One wording, its ``[a|b]`` choices made and its end punctuated."""
         text = _CHOICE.sub(lambda match: self.pick(_options(match[1])), _expand(self.pick(templates)))
-        text = " ".join(text.format(**fields).split()).replace(" ,", ",").replace(" ;", ";")
+        text = _LOOSE.sub(r"\1", " ".join(text.format(**fields).split()))
         return text + ("?" if _ASKING.match(text.rpartition("? ")[2]) else ".")
 
     # Tables and columns
@@ -124,6 +134,7 @@ class Draw:
         )
 
     def column(self, table: Table, role: str, avoid: tuple[str, ...] = ()) -> Column:
+        """A NULL-free column of a role."""
         return self.pick([c for c in table.having(*_ROLES.get(role, (role,))) if c.name not in avoid])
 
     def measure(self, table: Table, adds: bool = False) -> Column:
@@ -138,14 +149,19 @@ class Draw:
         return function, self.pick(AGGREGATES[function]), column
 
     def shown(self, table: Table) -> Column:
+        """What stands for a row in an answer: its label, or its key, called id."""
         return table.label or Column(table.key.name, "id", "id", "ids")
 
-    def value(self, table: Table, column: Column):
+    def value(self, table: Table, column: Column) -> Any:
+        """A value that occurs in the column."""
         return self.pick(column_values(self.database, table, column))
 
     def name_of(self, table: Table) -> str:
+        """A name from the rows; now and then another person's, for names must be copied, not remembered."""
         assert table.label is not None
-        return self.value(table, table.label)
+        if table.label.values == ("people",) and self.chance(0.3):
+            return f"{self.pick(FIRST_NAMES)} {self.pick(LAST_NAMES)}"
+        return str(self.value(table, table.label))
 
     def threshold(self, table: Table, column: Column) -> int:
         """A round number inside the middle of the column's values."""

@@ -4,6 +4,8 @@ A form is declared by ``@form(category)``; its name is the function's. Each has 
 question wants back is always said (names, ids, a count), for the answers are compared strictly.
 """
 
+# ruff: noqa: D103, S608 - a form is named by its function; its SQL is text, from our own schemas alone
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -223,7 +225,8 @@ def at_extreme(d: Draw) -> Made:
         "@show the {many} of all {rows} {c} {sep} whose {x} equals the {word} {x} of {them}",
         "Which {rows} {c} {sep} have {ax} equal to the {word} {x} of {them}? Show their {many}",
         "[List|Find] the {many} of every {row} {c} {sep} whose {x} is equal to the {word} {x} of {them}",
-        many=s.many, rows=t.many, row=t.one, x=x.one, ax=article(x.one), word={"MAX": "maximum", "MIN": "minimum"}[function],
+        many=s.many, rows=t.many, row=t.one, x=x.one, ax=article(x.one),
+        word={"MAX": "maximum", "MIN": "minimum"}[function],
         c=c.text if c else "", sep="and" if c else "", them="these " + t.many if c else "all " + t.many,
     )
     tail = f" WHERE {c.sql}" if c else ""

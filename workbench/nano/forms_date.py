@@ -1,5 +1,7 @@
 """Forms of the category ``date``: ranges, truncation, parts, intervals, series."""
 
+# ruff: noqa: D103, S608 - a form is named by its function; its SQL is text, from our own schemas alone
+
 from __future__ import annotations
 
 from datetime import timedelta
@@ -23,7 +25,7 @@ def bare(column: Column) -> str:
 
 @form("date", 1.3)
 def count_in_period(d: Draw) -> Made:
-    t, x = dated(d)
+    t, _ = dated(d)
     c = d.where(t, kinds="date")
     extra = d.where(t, kinds="category amount integer boolean", avoid=(c.column,)) if d.chance(0.4) else None
     question = d.say(
@@ -266,8 +268,10 @@ def change_to_previous(d: Draw) -> Made:
     cte, unit, what, x = series(d)
     question = d.say(
         "[Show|List] each {unit} of the {x} and the change of the {what} from the previous listed {unit}",
-        "For @each {unit} of the {x}, [show|give] the {unit} and the difference of the {what} to the previous listed {unit}",
-        "By how much did the {what} change from one listed {unit} of the {x} to the next? Show each {unit} and the change",
+        "For @each {unit} of the {x}, [show|give] the {unit} and the difference of the {what} "
+        "to the previous listed {unit}",
+        "By how much did the {what} change from one listed {unit} of the {x} to the next? "
+        "Show each {unit} and the change",
         unit=unit, what=what, x=x,
     )
     return question, f"{cte} SELECT p, n - LAG(n) OVER (ORDER BY p) FROM x", False

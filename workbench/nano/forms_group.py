@@ -1,5 +1,7 @@
 """Forms of the category ``group_by``: one row per category, with counts, aggregates and HAVING."""
 
+# ruff: noqa: D103, S608 - a form is named by its function; its SQL is text, from our own schemas alone
+
 from __future__ import annotations
 
 from workbench.nano.draw import AGGREGATES, Draw, Made

@@ -3,6 +3,8 @@
 The child comes first in FROM, its parents follow, the nearest first.
 """
 
+# ruff: noqa: D103, S608 - a form is named by its function; its SQL is text, from our own schemas alone
+
 from __future__ import annotations
 
 from workbench.nano.columns import Column, Table
@@ -203,7 +205,8 @@ def best_parent(d: Draw) -> Made:
         what = f"{'highest' if down else 'lowest'} {d.pick(AGGREGATES[function][:2])} {x.one} of {t.many}"
     c = d.where(t, alias=True) if d.chance(0.35) else None
     k_top = 1 if d.chance(0.6) else d.pick([2, 3, 5])
-    fields = dict(one=p.label.one, many=p.label.many, parent=p.one, parents=p.many, what=what, c=c.text if c else "", k=k_top)
+    fields = dict(one=p.label.one, many=p.label.many, parent=p.one, parents=p.many, what=what, k=k_top)
+    fields["c"] = c.text if c else ""
     if k_top == 1:
         question = d.say(
             "Which {parent} has the {what} {c}? [Show|Give] the {one}",

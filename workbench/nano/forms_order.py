@@ -1,5 +1,7 @@
 """Forms of the category ``order_by``: sorted lists, top-k, extremes, ranks."""
 
+# ruff: noqa: D103, S608 - a form is named by its function; its SQL is text, from our own schemas alone
+
 from __future__ import annotations
 
 from workbench.nano.columns import Column, Table
@@ -63,7 +65,8 @@ def alphabetical(d: Draw) -> Made:
     s = d.shown(t)
     c = d.where(t)
     down = d.chance(0.35)
-    words = "[in reverse alphabetical order|from Z to A]" if down else "[in alphabetical order|alphabetically|from A to Z]"
+    forward = "[in alphabetical order|alphabetically|from A to Z]"
+    words = "[in reverse alphabetical order|from Z to A]" if down else forward
     question = d.say(
         "[List|Show|Give me] the {many} of {rows} {c} " + words,
         "What are the {many} of {rows} {c}, listed " + words,

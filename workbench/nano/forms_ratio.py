@@ -1,5 +1,7 @@
 """Forms of the category ``ratio``: shares, percentages and quotients; the numerator is always cast to float."""
 
+# ruff: noqa: D103, S608 - a form is named by its function; its SQL is text, from our own schemas alone
+
 from __future__ import annotations
 
 from workbench.nano.columns import Column, Table
@@ -82,7 +84,8 @@ def share_of_sum(d: Draw) -> Made:
         word=d.pick(["percentage", "percent share"] if percent else ["fraction", "proportion"]), x=x.one,
         rows=t.many, c=c.text,
     )
-    sql = f"SELECT SUM({x.name}) FILTER (WHERE {c.sql})::float{' * 100' if percent else ''} / SUM({x.name}) FROM {t.name}"
+    part = f"SUM({x.name}) FILTER (WHERE {c.sql})::float{' * 100' if percent else ''}"
+    sql = f"SELECT {part} / SUM({x.name}) FROM {t.name}"
     return question, sql, False
 
 

@@ -3,6 +3,8 @@
 They count as ``table_join`` where two tables meet, as ``group_by`` where a group is compared.
 """
 
+# ruff: noqa: D103, S608 - a form is named by its function; its SQL is text, from our own schemas alone
+
 from __future__ import annotations
 
 from workbench.nano.columns import Column, Table
@@ -145,7 +147,8 @@ def totals_above_average(d: Draw) -> Made:
     question = d.say(
         "@show the {many} of {parents} whose {what} is " + words + " the average {what} per {parent}",
         "Which {parents} have a {what} " + words + " the average per {parent}? [Show|List] their {many}",
-        "[List|Find] {parents} with a {what} " + words + " the average {what} over {parents} that have any, giving {many}",
+        "[List|Find] {parents} with a {what} " + words + " the average {what} over {parents} that have any, "
+        "giving {many}",
         many=p.label.many, parents=p.many, parent=p.one, what=what,
     )
     sign = ">" if more else "<"

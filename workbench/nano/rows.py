@@ -15,13 +15,15 @@ from workbench.nano.columns import Column, Database, Table
 
 FIRST_DAY, DAYS = date(2019, 1, 1), 1826
 FIRST_NAMES = (
-    "Maria Carlos Elena David Laura Peter Nina Oscar Julia Martin Clara Hugo Irene Felix Sonia Victor Alice Bruno "
-    "Diana Edgar Fiona George Hanna Ivan Karen Leo Monica Noah Olga Paul Rosa Simon Tessa Ursula Walter Yara"
-).split()
+    "Maria", "Carlos", "Elena", "David", "Laura", "Peter", "Nina", "Oscar", "Julia", "Martin", "Clara", "Hugo",
+    "Irene", "Felix", "Sonia", "Victor", "Alice", "Bruno", "Diana", "Edgar", "Fiona", "George", "Hanna", "Ivan",
+    "Karen", "Leo", "Monica", "Noah", "Olga", "Paul", "Rosa", "Simon", "Tessa", "Ursula", "Walter", "Yara",
+)  # fmt: skip
 LAST_NAMES = (
-    "Lopez Smith Khan Novak Silva Brown Rossi Meyer Tanaka Jones Petrov Garcia Kim Olsen Dubois Clark Moreno Weber "
-    "Walsh Nguyen Costa Baker Lind Fischer Reyes Stone Patel Hughes Marsh Ortega"
-).split()
+    "Lopez", "Smith", "Khan", "Novak", "Silva", "Brown", "Rossi", "Meyer", "Tanaka", "Jones", "Petrov", "Garcia",
+    "Kim", "Olsen", "Dubois", "Clark", "Moreno", "Weber", "Walsh", "Nguyen", "Costa", "Baker", "Lind", "Fischer",
+    "Reyes", "Stone", "Patel", "Hughes", "Marsh", "Ortega",
+)  # fmt: skip
 
 Row = dict[str, object]
 
@@ -29,7 +31,7 @@ Row = dict[str, object]
 @cache
 def fill(database: Database) -> dict[str, list[Row]]:
     """Rows of every table, parents first."""
-    rng = random.Random(database.name)
+    rng = random.Random(database.name)  # noqa: S311 - reproducible, not secret
     people = [f"{first} {last}" for first in FIRST_NAMES for last in LAST_NAMES]
     rng.shuffle(people)
     rows: dict[str, list[Row]] = {}
@@ -65,7 +67,7 @@ def _row(rng: random.Random, table: Table, number: int, names: list[str], rows: 
     return row
 
 
-def _value(rng: random.Random, column: Column, row: Row) -> object:
+def _value(rng: random.Random, column: Column, row: Row) -> object:  # noqa: PLR0911 - one return a role
     if column.role == "category":
         weights = range(len(column.values) + 2, 2, -1)
         return rng.choices(column.values, weights)[0]
