@@ -223,9 +223,9 @@ def at_extreme(d: Draw) -> Made:
     c = d.where(t, avoid=(x.name,)) if d.chance(0.4) else None
     question = d.say(
         "@show the {many} of all {rows} {c} {sep} whose {x} equals the {word} {x} of {them}",
-        "Which {rows} {c} {sep} have {ax} equal to the {word} {x} of {them}? Show their {many}",
+        "Which {of} {rows} {c} have {ax} equal to the {word} {x} of {them}? Show their {many}",
         "[List|Find] the {many} of every {row} {c} {sep} whose {x} is equal to the {word} {x} of {them}",
-        many=s.many, rows=t.many, row=t.one, x=x.one, ax=article(x.one),
+        many=s.many, rows=t.many, row=t.one, x=x.one, ax=article(x.one), of="of the" if c else "",
         word={"MAX": "maximum", "MIN": "minimum"}[function],
         c=c.text if c else "", sep="and" if c else "", them="these " + t.many if c else "all " + t.many,
     )

@@ -119,7 +119,7 @@ SHOP = Database(
             fk("customer_id", "customers", "placed by"),
             fk("product_id", "products", "for"),
             num("quantity", "quantity", "quantities", 1, 40, "of more than {v} units", "of less than {v} units"),
-            money("total", "total", "totals", 10, 4000, "worth more than {v}", "worth less than {v}"),
+            money("amount", "amount", "amounts", 10, 4000, "worth more than {v}", "worth less than {v}"),
             day("order_date", "order date", "order dates", "placed"),
             cat("status", "status", "statuses", "paid|shipped|returned|pending"),
         )),
@@ -178,7 +178,7 @@ TELECOM = Database(
         Table("subscribers", "subscriber", "subscribers", 60, (
             key("subscriber_id"),
             label("name", "people"),
-            fk("plan_id", "plans", "on the plan"),
+            fk("plan_id", "plans", "on"),
             cat("city", "city", "cities", "Oslo|Bergen|Lisbon|Porto|Vienna|Graz", "living in {v}", "from {v}"),
             day("signup_date", "signup date", "signup dates", "who signed up"),
             day("left_on", "leaving date", "leaving dates", "who left", null=0.6, after="signup_date", gap=(30, 700)),

@@ -24,7 +24,7 @@ CREATE TABLE orders (
   customer_id integer,
   product_id integer,
   quantity integer,
-  total numeric(10,2),
+  amount numeric(10,2),
   order_date date,
   status text
 );
