@@ -1,0 +1,122 @@
+"""The AutoGPTQ layout: integers of a few bits packed into 32-bit words.
+
+A linear layer with weights ``(out, in)`` is stored transposed, as the kernels read it: ``qweight`` packs along
+the inputs, ``qzeros`` along the outputs, both as one little-endian stream of bits (3-bit codes straddle words).
+The weight of output ``o`` and input ``i`` in group ``g = g_idx[i]`` is ``scales[g, o] * (code - zero)``.
+Version 1 of the layout (``checkpoint_format: gptq``) stores every zero minus one, so a zero of 0
+cannot be stored: it would borrow from its neighbour.
+
+Source: auto_gptq/nn_modules/qlinear/qlinear_cuda.py, github.com/AutoGPTQ/AutoGPTQ (v0.7.1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+WORD = 32
+BITS = (2, 3, 4, 8)
+
+
+@dataclass(frozen=True)
+class PackedLayer:
+    """One layer as the checkpoint stores it.
+
+    Attributes:
+        qweight: int32 ``(in * bits / 32, out)``.
+        qzeros: int32 ``(groups, out * bits / 32)``.
+        scales: float16 ``(groups, out)``.
+        g_idx: int32 ``(in,)``, the group of each input.
+    """
+
+    qweight: NDArray[np.int32]
+    qzeros: NDArray[np.int32]
+    scales: NDArray[np.float16]
+    g_idx: NDArray[np.int32]
+
+
+def pack_rows(codes: NDArray[np.uint8], bits: int) -> NDArray[np.int32]:
+    """Pack integers along the first axis.
+
+    Args:
+        codes: ``(n, m)``, each below ``2**bits``; n a multiple of 32.
+        bits: 2, 3, 4 or 8.
+
+    Returns:
+        int32 ``(n * bits / 32, m)``.
+
+    Raises:
+        ValueError: n is not a multiple of 32, or a code needs more bits.
+    """
+    rows, columns = codes.shape
+    if rows % WORD or (codes.size and int(codes.max()) >> bits):
+        raise ValueError(f"{rows} rows of codes up to {codes.max(initial=0)} cannot be packed in {bits} bits")
+    periods = codes.reshape(rows // WORD, WORD, columns).astype(np.uint32)
+    words = np.zeros((rows // WORD, bits, columns), dtype=np.uint32)  # 32 codes fill `bits` words
+    for place in range(WORD):
+        word, shift = divmod(place * bits, WORD)
+        words[:, word] |= periods[:, place] << np.uint32(shift)
+        if shift + bits > WORD:
+            words[:, word + 1] |= periods[:, place] >> np.uint32(WORD - shift)
+    return words.reshape(-1, columns).view(np.int32)
+
+
+def unpack_rows(words: NDArray[np.int32], bits: int) -> NDArray[np.uint8]:
+    """Undo ``pack_rows``: int32 ``(n * bits / 32, m)`` to uint8 ``(n, m)``."""
+    columns = words.shape[1]
+    source = np.ascontiguousarray(words).view(np.uint32).reshape(-1, bits, columns)
+    codes = np.empty((source.shape[0], WORD, columns), dtype=np.uint8)
+    mask = np.uint32((1 << bits) - 1)
+    for place in range(WORD):
+        word, shift = divmod(place * bits, WORD)
+        value = source[:, word] >> np.uint32(shift)
+        if shift + bits > WORD:
+            value = value | (source[:, word + 1] << np.uint32(WORD - shift))
+        codes[:, place] = value & mask
+    return codes.reshape(-1, columns)
+
+
+def pack(
+    codes: NDArray[np.uint8],
+    scales: NDArray[np.float16],
+    zeros: NDArray[np.uint8],
+    g_idx: NDArray[np.int32],
+    bits: int,
+) -> PackedLayer:
+    """A quantized layer in version 1 of the layout.
+
+    Args:
+        codes: ``(out, in)``.
+        scales: ``(out, groups)``.
+        zeros: ``(out, groups)``, each at least 1.
+        g_idx: ``(in,)``.
+        bits: 2, 3, 4 or 8.
+
+    Raises:
+        ValueError: sizes are not multiples of 32, or a zero is 0.
+    """
+    if zeros.size and int(zeros.min()) < 1:
+        raise ValueError("a zero point of 0 cannot be stored in version 1 of the GPTQ layout")
+    qzeros = pack_rows(zeros - np.uint8(1), bits).T
+    return PackedLayer(
+        qweight=pack_rows(np.ascontiguousarray(codes.T), bits),
+        qzeros=np.ascontiguousarray(qzeros),
+        scales=np.ascontiguousarray(scales.T.astype(np.float16)),
+        g_idx=g_idx.astype(np.int32),
+    )
+
+
+def unpack(layer: PackedLayer, bits: int) -> tuple[NDArray[np.uint8], NDArray[np.float16], NDArray[np.uint8]]:
+    """Codes ``(out, in)``, scales ``(out, groups)`` and zeros ``(out, groups)`` of a stored layer."""
+    codes = unpack_rows(layer.qweight, bits).T
+    zeros = unpack_rows(np.ascontiguousarray(layer.qzeros.T), bits) + np.uint8(1)
+    return codes, layer.scales.T, zeros
+
+
+def dequantize(layer: PackedLayer, bits: int) -> NDArray[np.float32]:
+    """The float weights ``(out, in)`` a stored layer stands for."""
+    codes, scales, zeros = unpack(layer, bits)
+    centred = codes.astype(np.float32) - zeros.astype(np.float32)[:, layer.g_idx]
+    return np.ascontiguousarray(centred * scales.astype(np.float32)[:, layer.g_idx])

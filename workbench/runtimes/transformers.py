@@ -1,0 +1,256 @@
+"""Hugging Face transformers: runs float16, int8 and GPTQ artifacts; the yardstick of the other engines.
+
+On a CPU float16 is computed in float32, because CPUs of the last decade have no fast half-precision products.
+GPTQ has fast kernels on CUDA only (through gptqmodel); elsewhere its weights are dequantized when loaded: the
+answers are those of the artifact, speed and memory are not, and the session says so.
+
+Time and memory are taken with the plain forward pass and cache that users of transformers get. Batches of
+answers go through our own loop (``_decode``), which gives the same tokens much sooner.
+
+Example::
+
+    with RUNTIME.load(open_artifact(folder), LoadOptions()) as session:
+        session.generate([prompt], stop=["```"], max_new_tokens=64)
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from workbench.artifact import Artifact
+from workbench.errors import ArtifactError, PrerequisiteError, WorkbenchError
+from workbench.quiet import quiet_libraries
+from workbench.runtimes.base import EngineFacts, Generation, LoadOptions, Runtime, Session, Timing
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+FORMATS = frozenset({"fp16", "int8", "gptq"})
+CPU_BUDGET_BYTES = 1 << 30
+DEVICE_BUDGET_SHARE = 0.25  # of the accelerator's free memory, for one batch
+_FLOAT32_NOTE = "float16 is computed in float32 on this device: twice the memory of the weights on disk"
+_DEQUANTIZED_NOTE = (
+    "GPTQ kernels need CUDA and gptqmodel; here the weights were dequantized to {dtype} when loaded, "
+    "so answers are the artifact's own but speed and memory are not"
+)
+_GPTQMODEL_NOTE = "run by gptqmodel's kernels"
+
+
+class Transformers(Runtime):
+    """Loads with ``AutoModelForCausalLM``; never runs code from a checkpoint, never opens pickles."""
+
+    name = "transformers"
+    title = "Hugging Face transformers"
+    requires = (("transformers", "transformers"), ("torch", "torch"))
+    devices = ("cpu", "cuda", "mps")
+    # Assumptions for the plan, not measurements: one eager kernel launch after another, no fused decoding.
+    facts = MappingProxyType(
+        {
+            "cuda": EngineFacts(0.55, 0.45, 4e-4, 1_500_000_000),
+            "metal": EngineFacts(0.5, 0.4, 5e-4, 800_000_000),
+            "cpu": EngineFacts(0.6, 0.5, 1.5e-4, 600_000_000, weight_expansion=2.0),
+        }
+    )
+
+    def load(self, artifact: Artifact, options: LoadOptions) -> Session:
+        """Load; see ``Runtime.load``."""
+        if artifact.manifest.format not in FORMATS:
+            known = ", ".join(sorted(FORMATS))
+            raise WorkbenchError(f"transformers cannot run format {artifact.manifest.format}; it runs {known}")
+        _check_device(options.device)
+        import torch
+
+        torch.set_num_threads(options.threads)
+        with quiet_libraries():
+            from transformers import AutoTokenizer
+
+            try:
+                tokenizer = AutoTokenizer.from_pretrained(artifact.path, local_files_only=True)
+                model, notes, representative = _load_model(artifact, options.device)
+            except torch.OutOfMemoryError as error:
+                raise WorkbenchError(
+                    f"{artifact.name} does not fit the memory of this {options.device} device; choose a smaller format"
+                ) from error
+            except (OSError, ValueError, json.JSONDecodeError) as error:
+                raise ArtifactError(
+                    f"transformers cannot load {artifact.path} ({error}); delete the folder and build it again"
+                ) from error
+        return TransformersSession(model.eval(), tokenizer, options, notes, representative)
+
+
+class TransformersSession(Session):
+    """A model and its tokenizer."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        options: LoadOptions,
+        notes: tuple[str, ...],
+        representative: bool,
+    ) -> None:
+        from workbench.runtimes._shared_prefix import register
+
+        register()
+        self.model = model
+        self.notes = notes
+        self.representative = representative
+        self._tokenizer = tokenizer
+        self._device = options.device
+        self._context = min(options.context, *_limits(model.config))
+
+    def generate(
+        self,
+        prompts: Sequence[str],
+        stop: Sequence[str],
+        max_new_tokens: int,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> list[Generation]:
+        """Batched greedy answers; see ``Session.generate``."""
+        import torch
+
+        from workbench.runtimes._decode import Decoder, Stops
+        from workbench.runtimes._shared_prefix import NAME
+
+        encoded = [self._encode(prompt, 1) for prompt in prompts]
+        stops = Stops(self._tokenizer, stop, self.model.config.vocab_size)
+        decoder = Decoder(self.model, self._ends(), stops, self._context, self._budget_bytes())
+        with torch.inference_mode(), quiet_libraries():
+            self.model.set_attn_implementation(NAME)
+            try:
+                return decoder.run(encoded, max_new_tokens, progress)
+            finally:
+                self.model.set_attn_implementation("sdpa")
+
+    def time_one(self, prompt: str, new_tokens: int) -> Timing:
+        """Time one greedy answer with transformers' own cache; see ``Session.time_one``."""
+        import torch
+        from transformers import DynamicCache
+
+        ids = torch.tensor([self._encode(prompt, new_tokens)], device=self._device)
+        cache = DynamicCache(config=self.model.config)
+        with torch.inference_mode():
+            self._synchronize()
+            started = time.perf_counter()
+            token = self._next_token(ids, cache)
+            self._synchronize()
+            ttft_s = time.perf_counter() - started
+            for _ in range(new_tokens - 1):
+                token = self._next_token(token, cache)
+            self._synchronize()
+            total_s = time.perf_counter() - started
+        return Timing(ids.shape[1], new_tokens, ttft_s, total_s)
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text, without the tokens a tokenizer adds to a prompt."""
+        return len(self._tokenizer.encode(text, add_special_tokens=False))
+
+    def device_peak_bytes(self) -> int | None:
+        """Peak of torch's CUDA allocator since loading; ``None`` elsewhere."""
+        import torch
+
+        return torch.cuda.max_memory_allocated() if self._device == "cuda" else None
+
+    def close(self) -> None:
+        """Drop the model and give cached device memory back."""
+        import torch
+
+        del self.model
+        if self._device == "cuda":
+            torch.cuda.empty_cache()
+
+    def _encode(self, prompt: str, room: int) -> list[int]:
+        """Token ids of a prompt that must leave room for an answer."""
+        ids: list[int] = self._tokenizer.encode(prompt)
+        if not ids or len(ids) + room > self._context:
+            raise WorkbenchError(
+                f"a prompt of {len(ids)} tokens and {room} of answer do not fit the context of {self._context} tokens; "
+                "shorten the schema or raise the context, up to what the model was built for"
+            )
+        return ids
+
+    def _next_token(self, ids: torch.Tensor, cache: Any) -> torch.Tensor:
+        output = self.model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        token: torch.Tensor = output.logits[:, -1].argmax(-1, keepdim=True)
+        return token
+
+    def _ends(self) -> frozenset[int]:
+        """End-of-text ids of the generation config, the config and the tokenizer."""
+        ends: set[int] = set()
+        for source in (self.model.generation_config, self.model.config, self._tokenizer):
+            value = getattr(source, "eos_token_id", None)
+            ends.update([value] if isinstance(value, int) else value or [])
+        return frozenset(ends)
+
+    def _budget_bytes(self) -> int:
+        import torch
+
+        if self._device != "cuda":
+            return CPU_BUDGET_BYTES
+        return int(torch.cuda.mem_get_info()[0] * DEVICE_BUDGET_SHARE)
+
+    def _synchronize(self) -> None:
+        import torch
+
+        if self._device == "cuda":
+            torch.cuda.synchronize()
+        elif self._device == "mps":
+            torch.mps.synchronize()
+
+
+def _limits(config: Any) -> list[int]:
+    """Most tokens by the config: positions it was built for, and a sliding window, beyond which attention differs."""
+    limits = [config.max_position_embeddings]
+    if getattr(config, "sliding_window", None):
+        limits.append(config.sliding_window)
+    return limits
+
+
+def _check_device(device: str) -> None:
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise PrerequisiteError(
+            "torch sees no CUDA device; install its CUDA build with: "
+            "pip install torch --index-url https://download.pytorch.org/whl/cu128, or run on the CPU"
+        )
+    if device == "mps" and not torch.backends.mps.is_available():
+        raise PrerequisiteError("torch sees no Metal device here; run on the CPU")
+
+
+def _load_model(artifact: Artifact, device: str) -> tuple[PreTrainedModel, tuple[str, ...], bool]:
+    """The model on its device, notes, and whether speed and memory are representative."""
+    import torch
+
+    dtype = torch.float32 if device == "cpu" else torch.float16
+    if artifact.manifest.format == "gptq":
+        if device == "cuda" and find_spec("gptqmodel"):
+            return _load_gptqmodel(artifact), (_GPTQMODEL_NOTE,), True
+        from workbench.runtimes._gptq import load_dequantized
+
+        note = _DEQUANTIZED_NOTE.format(dtype=str(dtype).removeprefix("torch."))
+        return load_dequantized(artifact.path, dtype).to(device), (note,), False
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(
+        artifact.path, dtype=dtype, attn_implementation="sdpa", use_safetensors=True, local_files_only=True
+    )
+    notes = (_FLOAT32_NOTE,) if dtype == torch.float32 else ()
+    return model.to(device), notes, True
+
+
+def _load_gptqmodel(artifact: Artifact) -> PreTrainedModel:
+    """Through gptqmodel itself: transformers' route needs optimum too and fails on gpt_bigcode."""
+    from gptqmodel import GPTQModel
+
+    model: PreTrainedModel = GPTQModel.load(str(artifact.path), device="cuda:0", attn_implementation="sdpa").model
+    return model
+
+
+RUNTIME = Transformers()
