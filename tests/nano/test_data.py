@@ -29,7 +29,7 @@ SHIPPED = {name: load_question_set(DATA_DIR / f"{name}.csv") for name in LEAST}
 
 @pytest.fixture(scope="module")
 def stream():
-    return list(generate("train", 30_000, seed=5))
+    return list(generate("train", 20_000, seed=5))
 
 
 @pytest.fixture(scope="module")
