@@ -79,11 +79,16 @@ def _tokenizer_pairs(checkpoint: Checkpoint) -> dict[str, Value]:
         "tokenizer.ggml.pre": pre_tokenizer_name(document, str(file)),
         "tokenizer.ggml.tokens": tokens,
         "tokenizer.ggml.token_type": kinds,
-        "tokenizer.ggml.merges": [
-            pair if isinstance(pair, str) else " ".join(pair) for pair in document["model"]["merges"]
-        ],
+        "tokenizer.ggml.merges": _merges(document),
     }
     return {**pairs, **_special_pairs(checkpoint, {token: i for i, token in enumerate(tokens)})}
+
+
+def _merges(document: dict[str, Any]) -> list[str]:
+    """Merges as ``left right``, most frequent first."""
+    merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in document["model"]["merges"]]
+    # llama.cpp wants the key and gguf cannot write an empty list: a pair that never meets stands for none.
+    return merges or ["[none] [none]"]
 
 
 def _tokens(document: dict[str, Any], size: int) -> tuple[list[str], list[int]]:

@@ -2,7 +2,7 @@
 
 Files are written in one pass from the half-precision checkpoint: a tensor is read, quantized by ggml and
 appended, so memory holds one tensor, and there is no 16-bit file in between. ``q8_0`` (8.5 bits a weight)
-is as good as lossless; ``q4_k_m`` (about 4.9 bits) is what most people run. Types per tensor follow
+is as good as lossless; ``q4_k_m`` (about 5 bits) is what most people run. Types per tensor follow
 llama.cpp (``_gguf_layout.py``); the bytes equal those of ``llama-quantize``.
 
 Knows gpt_bigcode (StarCoder, SQLCoder and SQLCoder2 15B). SQLCoder-7B and the 34B and 70B models are
