@@ -1,0 +1,203 @@
+"""llama.cpp, inside this process through xllamacpp, for GGUF artifacts.
+
+Answers must not depend on which questions were asked together, or an artifact's accuracy would move with
+the sample. llama.cpp's sums do: its flash attention and its repacked weights add in another order
+for a lone row than for many, and parallel slots mix rows of several prompts. So answers are made one
+after another in one slot, with both switched off. A row's sum is then the same in any batch, and the
+part of a prompt that equals the start of the one before (the schema: prompts are asked in sorted order) can be
+kept from it without changing a bit. For short prompts of a small model this is faster than parallel slots, too.
+Timing uses llama.cpp's defaults instead, because that is what its users run; the engine is
+opened anew when the use changes, so that memory never holds two.
+
+A model of a few megabytes runs on one thread: computing a token takes less time than threads need to meet.
+
+llama.cpp always listens somewhere; here it is a Unix socket in a private folder (on Windows the loopback
+address), which also serves ``/tokenize``.
+
+Source: github.com/ggml-org/llama.cpp, tools/server/README.md; github.com/xorbitsai/xllamacpp.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from workbench.artifact import Artifact
+from workbench.errors import ArtifactError, PrerequisiteError, WorkbenchError
+from workbench.runtimes.base import Generation, LoadOptions, Runtime, Session, Timing
+
+INSTALL = "pip install xllamacpp"
+SMALL_MODEL_BYTES = 64 << 20
+ALL_LAYERS = 999
+SILENT = -1
+GREEDY = {"temperature": 0.0, "samplers": ["temperature"]}  # no penalties, no truncation: the most probable token
+
+
+class LlamaCppSession(Session):
+    """One GGUF file in one engine at a time."""
+
+    def __init__(self, model: Path, options: LoadOptions) -> None:
+        self._model = model
+        self._options = options
+        self._small = model.stat().st_size < SMALL_MODEL_BYTES
+        self._server: Any = None
+        self._timed = False
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self.notes = ("llama.cpp on one thread: the model is too small for more",) if self._small else ()
+        self._open(timed=False)
+
+    def generate(
+        self,
+        prompts: Sequence[str],
+        stop: Sequence[str],
+        max_new_tokens: int,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> list[Generation]:
+        """Greedy answers; each distinct prompt is computed once, after the prompts it shares most with."""
+        server = self._open(timed=False)
+        request = {"max_tokens": max_new_tokens, "stop": list(stop), **GREEDY}
+        answers: dict[str, Generation] = {}
+        done = 0
+        for prompt in sorted(set(prompts)):
+            # The first must not build on what an earlier call left behind.
+            reply = _complete(server, {**request, "prompt": prompt, "cache_prompt": bool(answers)})
+            answers[prompt] = _generation(reply)
+            done += prompts.count(prompt)
+            if progress:
+                progress(done, len(prompts))
+        return [answers[prompt] for prompt in prompts]
+
+    def time_one(self, prompt: str, new_tokens: int) -> Timing:
+        """Time by llama.cpp's own clock: the first token ends its prompt phase."""
+        request = {"prompt": prompt, "max_tokens": new_tokens, "ignore_eos": True, "cache_prompt": False, **GREEDY}
+        reply = _complete(self._open(timed=True), request)
+        usage, timings = reply["usage"], reply["timings"]
+        if usage["completion_tokens"] != new_tokens:
+            raise WorkbenchError(
+                f"a prompt of {usage['prompt_tokens']} tokens leaves no room for {new_tokens} more in a context of "
+                f"{self._options.context}; time a shorter prompt or load with a larger context"
+            )
+        first_s = timings["prompt_ms"] / 1000
+        return Timing(usage["prompt_tokens"], new_tokens, first_s, first_s + timings["predicted_ms"] / 1000)
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens by the tokenizer inside the GGUF file."""
+        server = self._server or self._open(timed=False)
+        body = json.dumps({"content": text, "add_special": True, "parse_special": True})
+        connection = _connection(server.listening_address)
+        try:
+            connection.request("POST", "/tokenize", body, {"Content-Type": "application/json"})
+            return len(json.loads(connection.getresponse().read())["tokens"])
+        finally:
+            connection.close()
+
+    def close(self) -> None:
+        """Free the engine and its socket."""
+        self._server = None  # its destructor ends the engine's thread
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+    def _open(self, timed: bool) -> Any:
+        """The engine in the settings for timing or for answers, opened when it is not yet."""
+        if self._server is not None and self._timed == timed:
+            return self._server
+        self.close()
+        import xllamacpp
+
+        self._folder = tempfile.TemporaryDirectory(prefix="llama-")
+        params = self._params(self._folder.name)
+        if not timed:
+            params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
+            params.no_extra_bufts = True
+        try:
+            self._server = xllamacpp.Server(params)
+        except RuntimeError as error:
+            self.close()
+            raise ArtifactError(
+                f"llama.cpp cannot load {self._model} ({error}); build the artifact again, or free some memory"
+            ) from error
+        self._timed = timed
+        return self._server
+
+    def _params(self, folder: str) -> Any:
+        """One slot, no log, no listening port where the system has Unix sockets."""
+        import xllamacpp
+
+        params = xllamacpp.CommonParams()
+        params.model.path = str(self._model)
+        params.n_ctx = self._options.context
+        params.n_parallel = 1
+        params.n_gpu_layers = 0 if self._options.device == "cpu" else ALL_LAYERS
+        params.no_kv_offload = params.no_op_offload = self._options.device == "cpu"
+        threads = 1 if self._small else self._options.threads
+        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
+        params.fit_params = False  # a context as asked for, or an error
+        params.cache_ram_mib = 0
+        params.verbosity = SILENT
+        params.ui = False
+        params.hostnames = [str(Path(folder) / "llama.sock")] if hasattr(socket, "AF_UNIX") else ["127.0.0.1"]
+        return params
+
+
+def _complete(server: Any, request: dict[str, Any]) -> dict[str, Any]:
+    """One answer as the engine gives it."""
+    reply: dict[str, Any] = server.handle_completions(request)
+    if "error" in reply:
+        raise WorkbenchError(f"llama.cpp refuses the prompt: {reply['error']['message']}")
+    return reply
+
+
+def _generation(reply: dict[str, Any]) -> Generation:
+    choice, usage = reply["choices"][0], reply["usage"]
+    finished = choice["finish_reason"] == "stop"
+    return Generation(choice["text"], usage["prompt_tokens"], usage["completion_tokens"], finished)
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost")
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(self._path)
+
+
+def _connection(address: str) -> http.client.HTTPConnection:
+    scheme, _, place = address.partition("://")
+    return _UnixConnection(place) if scheme == "unix" else http.client.HTTPConnection(place)
+
+
+class LlamaCpp(Runtime):
+    """llama.cpp by way of xllamacpp."""
+
+    name = "llama_cpp"
+    title = "llama.cpp"
+    requires = (("xllamacpp", "xllamacpp"),)
+    devices = ("cpu", "cuda", "mps")
+
+    def load(self, artifact: Artifact, options: LoadOptions) -> LlamaCppSession:
+        """Load the artifact's ``.gguf``."""
+        model = artifact.weight_file(".gguf")
+        try:
+            import xllamacpp
+        except ImportError as error:
+            raise PrerequisiteError(f"running GGUF needs xllamacpp; install it with: {INSTALL}") from error
+        names = {device["type"].name for device in xllamacpp.get_device_info()}
+        if options.device != "cpu" and not any(name.endswith("GPU") for name in names):
+            raise PrerequisiteError(
+                f"the installed xllamacpp cannot use {options.device}; install the build for it with: {INSTALL} "
+                "--force-reinstall --index-url https://xorbitsai.github.io/xllamacpp/whl/cu128"
+            )
+        return LlamaCppSession(model, options)
+
+
+RUNTIME = LlamaCpp()
