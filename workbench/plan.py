@@ -94,7 +94,7 @@ def make_plan(
         WorkbenchError: ``context`` is not between 1 and the model's limit.
     """
     shape = model_shape(checkpoint.config)
-    tokens = context or shape.context
+    tokens = shape.context if context is None else context
     if not 1 <= tokens <= shape.context:
         raise WorkbenchError(f"--context {tokens} is out of range; {checkpoint.id} takes 1 to {shape.context} tokens")
     rows = tuple(_plan_one(checkpoint, shape, profile, recipe, tokens) for recipe in recipes)

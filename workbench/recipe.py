@@ -109,7 +109,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
 def describe_faults(error: ValidationError) -> list[str]:
     """Pydantic's faults as ``key: sentence`` lines."""
     lines = []
-    for fault in error.errors():
+    faults = error.errors()
+    deeper = {fault["loc"][0] for fault in faults if len(fault["loc"]) > 1}
+    for fault in faults:
+        if fault["type"] == "too_short" and fault["loc"][0] in deeper:
+            continue  # pydantic drops a list's wrong items, then finds it empty: the items' own faults say more
         key = ".".join(str(part) for part in fault["loc"]) or "file"
         if fault["type"] == "extra_forbidden":
             lines.append(f"{key}: unknown key")

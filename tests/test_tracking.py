@@ -1,0 +1,61 @@
+from pathlib import Path
+
+from reports import artifact, flips, report, set_scores
+
+from workbench.artifact import Artifact, FileEntry, Manifest
+from workbench.measure import Measurement
+from workbench.tracking import tracked_build
+
+
+def made(name):
+    source = {"id": "org/model", "revision": None, "digest": "d"}
+    files = (FileEntry("model.safetensors", 3, "0" * 64),)
+    recipe = {"options": {"bits": 4}}
+    return Artifact(
+        Path("store") / name,
+        Manifest(name, "model", "gpt_bigcode", "nano", "gptq", recipe, source, files, 3, 6, 4.0, {}, "k"),
+    )
+
+
+def child(one, **changes):
+    return tracked_build(report(one, **changes), Path("r"), {one.recipe: made(one.recipe)}).children[0]
+
+
+def test_one_parent_and_a_child_per_artifact():
+    build = tracked_build(report(artifact("a"), artifact("b")), Path("r"), {"a": made("a"), "b": made("b")})
+    assert build.experiment == "sqlcoder-workbench/model"
+    assert [run.name for run in build.children] == ["a", "b"]
+    assert build.parent.metrics == {"build_s": 12.5}
+    assert Path("r/report.json") in build.parent.artifacts
+
+
+def test_metrics_carry_units_and_predictions_say_so():
+    assert child(artifact()).metrics["question_s"] == 1.0
+    predicted = child(artifact(kind="predicted")).metrics
+    assert "question_s" not in predicted
+    assert predicted["predicted/question_s"] == 1.0
+
+
+def test_scores_carry_intervals_and_flips():
+    metrics = child(artifact(sets=(set_scores(90, flips=flips(3, 1, 0.6)),))).metrics
+    assert metrics["heldout/sql_accuracy_ratio"] == 0.9
+    assert metrics["heldout/sql_accuracy_ratio/category/date"] == 0.5
+    assert metrics["heldout/sql_accuracy_ratio_low_95"] < 0.9 < metrics["heldout/sql_accuracy_ratio_high_95"]
+    assert metrics["heldout/flips_right_to_wrong_count"] == 3
+
+
+def test_params_name_recipe_options_and_digests():
+    run = child(artifact("a"), recommended="a")
+    assert run.params["option.bits"] == "4"
+    assert run.params["source_digest"] == "d"
+    assert run.tags["recommended"] == "true"
+    assert run.weight_files == [Path("store/a/model.safetensors")]
+
+
+def test_a_failed_artifact_is_recorded_with_its_reason():
+    assert child(artifact("a", error="engine died", sets=(), measurements=())).tags["error"] == "engine died"
+
+
+def test_unknown_values_are_left_out():
+    nothing = Measurement("load_s", None, "s", "measured", "here")
+    assert "load_s" not in child(artifact(measurements=(nothing,))).metrics
