@@ -102,8 +102,8 @@ class Decoder:
         heads = config.num_attention_heads
         kv_heads = getattr(config, "num_key_value_heads", None) or heads
         size = getattr(config, "head_dim", None) or config.hidden_size // heads
-        cache = config.num_hidden_layers * 2 * kv_heads * size * (own + new) * self.model.dtype.itemsize
-        scores = 3 * 4 * heads * own * (own + prefix)
+        cache: int = config.num_hidden_layers * 2 * kv_heads * size * (own + new) * self.model.dtype.itemsize
+        scores: int = 3 * 4 * heads * own * (own + prefix)
         return min(MOST_ROWS, self.budget_bytes // (cache + scores))
 
     def _group(self, group: Group, rows: Sequence[list[int]], max_new_tokens: int) -> list[list[int]]:

@@ -25,14 +25,14 @@ def load_dequantized(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
         folder: GPTQ checkpoint in the AutoGPTQ layout.
         dtype: of the model's weights.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
 
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
     bits = json.loads((folder / "config.json").read_text(encoding="utf-8"))["quantization_config"]["bits"]
     if hasattr(config, "quantization_config"):
         del config.quantization_config
     state = dequantized_state(folder, bits, dtype)
-    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+    model: PreTrainedModel = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)].from_pretrained(
         None, config=config, state_dict=state, dtype=dtype, attn_implementation="sdpa"
     )
     return model

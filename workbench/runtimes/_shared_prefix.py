@@ -83,9 +83,7 @@ class SharedPrefixCache:
         values[:, :, self._length : end] = value
         return keys[:, :, :end], values[:, :, :end]
 
-    def _attend_both(
-        self, query: Tensor, prefix: tuple[Tensor, Tensor] | None, keys: Tensor, values: Tensor
-    ) -> Tensor:
+    def _attend_both(self, query: Tensor, prefix: tuple[Tensor, Tensor] | None, keys: Tensor, values: Tensor) -> Tensor:
         rows, heads, new, size = query.shape
         kv_heads = keys.shape[1]
         per_row = heads // kv_heads * new
@@ -114,7 +112,7 @@ class SharedPrefixCache:
         return by_token.masked_fill(~visible, torch.finfo(scores.dtype).min).view_as(scores)
 
 
-def attention(
+def attention(  # noqa: PLR0913 - transformers' signature
     module: torch.nn.Module,
     query: Tensor,
     key: Tensor,

@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from importlib.util import find_spec
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,7 @@ FORMATS = frozenset({"fp16", "int8", "gptq"})
 CPU_BUDGET_BYTES = 1 << 30
 DEVICE_BUDGET_SHARE = 0.25  # of the accelerator's free memory, for one batch
 _FLOAT32_NOTE = "float16 is computed in float32 on this device: twice the memory of the weights on disk"
+_INT8_NOTE = "activations and unquantized weights are float32 on this device"
 _DEQUANTIZED_NOTE = (
     "GPTQ kernels need CUDA and gptqmodel; here the weights were dequantized to {dtype} when loaded, "
     "so answers are the artifact's own but speed and memory are not"
@@ -241,15 +243,16 @@ def _load_model(artifact: Artifact, device: str) -> tuple[PreTrainedModel, tuple
     model = AutoModelForCausalLM.from_pretrained(
         artifact.path, dtype=dtype, attn_implementation="sdpa", use_safetensors=True, local_files_only=True
     )
-    notes = (_FLOAT32_NOTE,) if dtype == torch.float32 else ()
-    return model.to(device), notes, True
+    note = _INT8_NOTE if artifact.manifest.format == "int8" else _FLOAT32_NOTE
+    return model.to(device), (note,) if dtype == torch.float32 else (), True
 
 
 def _load_gptqmodel(artifact: Artifact) -> PreTrainedModel:
     """Through gptqmodel itself: transformers' route needs optimum too and fails on gpt_bigcode."""
-    from gptqmodel import GPTQModel
-
-    model: PreTrainedModel = GPTQModel.load(str(artifact.path), device="cuda:0", attn_implementation="sdpa").model
+    gptqmodel = import_module("gptqmodel")  # an optional package with its own environment needs
+    model: PreTrainedModel = gptqmodel.GPTQModel.load(
+        str(artifact.path), device="cuda:0", attn_implementation="sdpa"
+    ).model
     return model
 
 
