@@ -12,10 +12,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from workbench.evals.tokens import mask
+
 if TYPE_CHECKING:
     from sqlglot import exp
 
 MAX_LENGTH = 100_000  # characters; no gold comes near it, and parsing is linear only for honest text
+
+_FIRST_WORD = re.compile(r"[\s(]*(\S[^\s(]*)")
 
 DENIED_FUNCTIONS = re.compile(
     r"""pg_sleep.* | pg_(?:read|ls|stat_file|write|logdir)\w* | lo_\w+ | lo(?:read|write) | dblink\w*
@@ -35,11 +39,16 @@ def gate(sql: str) -> str | None:
     """
     if len(sql) > MAX_LENGTH:
         return f"longer than {MAX_LENGTH} characters"
+    word = _FIRST_WORD.match(mask(sql))
+    if not word:
+        return "no statement"
+    if word[1].lower() not in ("select", "with", "values", "table"):
+        return f"not a query: {word[1].upper()[:20]}"
     trees = _parse(sql)
     if trees is None:
         return None
     if len(trees) != 1:
-        return f"{len(trees)} statements" if trees else "no statement"
+        return f"{len(trees)} statements"
     return _fault(trees[0])
 
 

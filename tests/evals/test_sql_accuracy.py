@@ -1,0 +1,120 @@
+"""Verdicts from end to end, and the classic questions judged by their own golds."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from workbench.errors import EvaluationError
+from workbench.evals import golds
+from workbench.evals.sql_accuracy import score_predictions, weak_golds
+from workbench.evals.statistics import flips, summarize
+from workbench.questions import Question, QuestionSet
+
+DATA = Path(__file__).parents[2] / "../shared/data"
+GOLD = "SELECT city, COUNT(*) FROM customer GROUP BY city ORDER BY 2 DESC, 1"
+
+
+@pytest.mark.parametrize(
+    ("answer", "verdict", "exact", "reason"),
+    [
+        (GOLD, "correct", True, ""),
+        ("```sql\nSELECT city, COUNT(id) FROM customer GROUP BY 1\n```", "correct", True, ""),
+        ("SELECT COUNT(*), city FROM customer GROUP BY city", "correct", False, "columns in another order"),
+        ("SELECT city, COUNT(*), MIN(name) FROM customer GROUP BY city", "correct", False, "further columns"),
+        ("SELECT city FROM customer GROUP BY city", "incorrect", False, "1 columns"),
+        ("SELECT city, 1 FROM customer GROUP BY city", "incorrect", False, "values differ"),
+        ("SELECT city, COUNT(*) FROM customer WHERE false GROUP BY city", "incorrect", False, "0 rows"),
+        ("SELECT id, name FROM customer", "incorrect", False, "4 rows, the gold has 3"),
+        ("SELECT a.id, b.id FROM customer AS a, customer AS b", "incorrect", False, "over 3 rows"),
+        ("SELECT nothing FROM customer", "error", False, 'column "nothing" does not exist'),
+        ("SELEC city", "rejected", False, "not a query"),
+        ("SELECT city FROM customer WHERE (", "error", False, "syntax error"),
+        ("SELECT city, COUNT(*) % 2 FROM customer WHERE name LIKE '%' GROUP BY 1", "incorrect", False, "values differ"),
+        ("SELECT COUNT(*) FROM generate_series(1, 1e9)", "error", False, "timeout"),
+        ("DELETE FROM customer", "rejected", False, "not a query: DELETE"),
+        ("I do not know", "rejected", False, "not a query"),
+        ("", "rejected", False, "no SQL"),
+    ],
+)
+def test_verdicts(ask, server, answer, verdict, exact, reason):
+    (result,) = score_predictions(ask(GOLD), [answer], server, timeout_s=0.5)
+    assert (result.verdict, result.exact) == (verdict, exact)
+    assert reason in result.reason
+
+
+def test_order_counts_only_where_it_is_asked_for(ask, server):
+    answer = GOLD.replace("DESC", "ASC")
+    verdicts = [score_predictions(ask(GOLD, ordered=flag), [answer], server)[0] for flag in (False, True)]
+    assert [verdict.verdict for verdict in verdicts] == ["correct", "incorrect"]
+    assert verdicts[1].reason == "right rows in the wrong order"
+
+
+def test_any_alternative_will_do_and_the_best_one_counts(ask, server):
+    gold = "SELECT {id, name} FROM customer; SELECT city FROM customer"
+    answers = ["SELECT id FROM customer", "SELECT name, id FROM customer", "SELECT city FROM customer"]
+    verdicts = score_predictions(ask(gold, gold, gold), answers, server)
+    assert [verdict.verdict for verdict in verdicts] == ["correct"] * 3
+    assert [verdict.exact for verdict in verdicts] == [True, False, True]
+
+
+def test_a_limit_that_cuts_a_tie_is_fair(ask, server):
+    gold = "SELECT name FROM customer ORDER BY joined LIMIT 2"
+    answers = [f"SELECT name FROM customer WHERE name IN ('Ada', '{other}')" for other in ("Bob", "Cy", "Di")]
+    verdicts = score_predictions(ask(gold, gold, gold), answers, server)
+    assert [verdict.verdict for verdict in verdicts] == ["correct", "correct", "incorrect"]
+
+
+def test_golds_run_once_for_all_artifacts(ask, server, monkeypatch):
+    question_set = ask("SELECT id + 41 FROM customer")
+    score_predictions(question_set, ["SELECT 1"], server)
+    monkeypatch.setattr(golds, "_run", lambda *_: pytest.fail("the gold ran again"))
+    score_predictions(question_set, ["SELECT 2"], server)
+
+
+def test_progress_is_told_for_every_answer(ask, server):
+    told = []
+    score_predictions(ask(GOLD, GOLD), [GOLD, ""], server, progress=lambda done, total: told.append((done, total)))
+    assert told == [(1, 2), (2, 2)]
+
+
+def test_wrong_numbers_of_answers_and_bad_golds_are_errors(ask, server):
+    with pytest.raises(EvaluationError, match="1 answers for 2 questions"):
+        score_predictions(ask(GOLD, GOLD), [GOLD], server)
+    with pytest.raises(EvaluationError, match="question 1: correct its gold"):
+        score_predictions(ask(GOLD, "SELECT x"), [GOLD, GOLD], server)
+
+
+def test_weak_golds_are_listed(ask, server):
+    assert weak_golds(ask(GOLD, "SELECT COUNT(*) FROM customer"), server) == {"1": "single cell"}
+
+
+@pytest.fixture(scope="module")
+def defog(tmp_path_factory):
+    """sql-eval's questions on the four databases at hand."""
+    if not DATA.is_dir():
+        pytest.skip(f"{DATA} is not there")
+    folder = tmp_path_factory.mktemp("defog")
+    for source in sorted((DATA / "defog-data").glob("*/*.sql")):
+        (folder / source.stem).mkdir()
+        (folder / source.stem / "schema.sql").write_text(source.read_text(encoding="utf-8"))
+        (folder / source.stem / "rows.sql").write_text("")
+    questions = []
+    for path in sorted((DATA / "sql-eval").glob("*.csv")):
+        with path.open(newline="", encoding="utf-8") as handle:
+            questions += [row for row in csv.DictReader(handle) if (folder / row["db_name"]).is_dir()]
+    made = (
+        Question(str(at), row["question"], row["query"], row["db_name"], row["query_category"])
+        for at, row in enumerate(questions)
+    )
+    return QuestionSet("defog", tuple(made), folder)
+
+
+def test_every_gold_is_right_by_itself_and_select_1_is_not(defog, server):
+    golden = [golds.expand(question.query)[-1] + ";\n```" for question in defog.questions]
+    right = score_predictions(defog, golden, server)
+    assert {(verdict.verdict, verdict.exact) for verdict in right} == {("correct", True)}
+    wrong = score_predictions(defog, ["SELECT 'wrong' WHERE false"] * len(golden), server)
+    assert not [verdict for verdict in wrong if verdict.verdict == "correct"]  # sql-eval lets an empty result pass
+    assert flips(right, wrong).right_to_wrong == len(golden) == 60
+    assert summarize(defog, right)[0].value == 1.0
