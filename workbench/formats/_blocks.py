@@ -12,10 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor, nn
-
 if TYPE_CHECKING:
+    from torch import Tensor, nn
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 BATCH_TOKENS = 8192
@@ -52,6 +50,8 @@ def tokenize(
 
 def first_batches(model: PreTrainedModel, first_block: nn.Module, sequences: Sequence[list[int]]) -> list[Batch]:
     """What the first block is given for each batch of sequences."""
+    import torch
+
     batches = []
     for rows in _similar(sequences):
         width = max(len(row) for row in rows)

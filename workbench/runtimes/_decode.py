@@ -11,15 +11,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-
 from workbench.runtimes._groups import Group, make_groups
-from workbench.runtimes._shared_prefix import SharedPrefixCache
 from workbench.runtimes.base import Generation
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from workbench.kernels.shared_prefix import SharedPrefixCache
 
 MOST_ROWS = 128
 KEEP_SHARE = 0.75  # the batch is rebuilt without ended rows once fewer than this are left: rebuilding copies the cache
@@ -108,6 +107,8 @@ class Decoder:
 
     def _group(self, group: Group, rows: Sequence[list[int]], max_new_tokens: int) -> list[list[int]]:
         """Tokens written for each row of a group."""
+        import torch
+
         limits = [min(max_new_tokens, self.context - len(row)) for row in rows]
         cache, logits = self._prefill(group.prefix, rows, max(limits))
         written: list[list[int]] = [[] for _ in rows]
@@ -137,6 +138,10 @@ class Decoder:
 
     def _prefill(self, prefix: int, rows: Sequence[list[int]], new: int) -> tuple[SharedPrefixCache, Tensor]:
         """Read the prefix once and the rest of every row; the cache and the next token's logits ``[rows, vocab]``."""
+        import torch
+
+        from workbench.kernels.shared_prefix import SharedPrefixCache
+
         device = self.model.device
         longest = max(len(row) for row in rows) - prefix
         pads = torch.tensor([longest - (len(row) - prefix) for row in rows], device=device)

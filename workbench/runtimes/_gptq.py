@@ -10,9 +10,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel
 
 _PARTS = ("qweight", "qzeros", "scales", "g_idx")
@@ -40,6 +39,7 @@ def load_dequantized(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
 
 def dequantized_state(folder: Path, bits: int, dtype: torch.dtype) -> dict[str, torch.Tensor]:
     """All weights of a GPTQ checkpoint as floats, under the names of the plain model."""
+    import torch
     from safetensors import safe_open
 
     from workbench.kernels.packing import PackedLayer, dequantize

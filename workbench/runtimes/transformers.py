@@ -97,7 +97,7 @@ class TransformersSession(Session):
         notes: tuple[str, ...],
         representative: bool,
     ) -> None:
-        from workbench.runtimes._shared_prefix import register
+        from workbench.kernels.shared_prefix import register
 
         register()
         self.model = model
@@ -117,8 +117,8 @@ class TransformersSession(Session):
         """Batched greedy answers; see ``Session.generate``."""
         import torch
 
+        from workbench.kernels.shared_prefix import NAME
         from workbench.runtimes._decode import Decoder, Stops
-        from workbench.runtimes._shared_prefix import NAME
 
         encoded = [self._encode(prompt, 1) for prompt in prompts]
         stops = Stops(self._tokenizer, stop, self.model.config.vocab_size)
