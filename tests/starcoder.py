@@ -27,6 +27,11 @@ def make_starcoder(folder: Path, layers: int = 4, width: int = 256) -> Path:
     for parameter in model.parameters():
         if parameter.ndim == 1:
             parameter.data += torch.randn_like(parameter) * 0.02  # biases start at zero and would hide a swap
+    tokenizer = train_tokenizer(TEXTS, VOCABULARY)
+    for i in range(VOCABULARY):
+        # Parts of a character and ids without a token have a small logit, so that greedy text is plain text.
+        if "\ufffd" in tokenizer.decode([i], skip_special_tokens=False) or tokenizer.id_to_token(i) is None:
+            model.transformer.wte.weight.data[i] *= 0.01
     model.half().save_pretrained(folder)
-    save_tokenizer(train_tokenizer(TEXTS, VOCABULARY), folder)
+    save_tokenizer(tokenizer, folder)
     return folder

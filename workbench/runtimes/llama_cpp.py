@@ -49,7 +49,7 @@ class LlamaCppSession(Session):
         self._timed = False
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self.notes = ("llama.cpp on one thread: the model is too small for more",) if self._small else ()
-        self._open(timed=False)
+        self.server()
 
     def generate(
         self,
@@ -59,13 +59,13 @@ class LlamaCppSession(Session):
         progress: Callable[[int, int], None] | None = None,
     ) -> list[Generation]:
         """Greedy answers; each distinct prompt is computed once, after the prompts it shares most with."""
-        server = self._open(timed=False)
+        server = self.server()
         request = {"max_tokens": max_new_tokens, "stop": list(stop), **GREEDY}
         answers: dict[str, Generation] = {}
         done = 0
         for prompt in sorted(set(prompts)):
             # The first must not build on what an earlier call left behind.
-            reply = _complete(server, {**request, "prompt": prompt, "cache_prompt": bool(answers)})
+            reply = complete(server, {**request, "prompt": prompt, "cache_prompt": bool(answers)})
             answers[prompt] = _generation(reply)
             done += prompts.count(prompt)
             if progress:
@@ -75,7 +75,7 @@ class LlamaCppSession(Session):
     def time_one(self, prompt: str, new_tokens: int) -> Timing:
         """Time by llama.cpp's own clock: the first token ends its prompt phase."""
         request = {"prompt": prompt, "max_tokens": new_tokens, "ignore_eos": True, "cache_prompt": False, **GREEDY}
-        reply = _complete(self._open(timed=True), request)
+        reply = complete(self.server(timed=True), request)
         usage, timings = reply["usage"], reply["timings"]
         if usage["completion_tokens"] != new_tokens:
             raise WorkbenchError(
@@ -87,14 +87,7 @@ class LlamaCppSession(Session):
 
     def count_tokens(self, text: str) -> int:
         """Tokens by the tokenizer inside the GGUF file."""
-        server = self._server or self._open(timed=False)
-        body = json.dumps({"content": text, "add_special": True, "parse_special": True})
-        connection = _connection(server.listening_address)
-        try:
-            connection.request("POST", "/tokenize", body, {"Content-Type": "application/json"})
-            return len(json.loads(connection.getresponse().read())["tokens"])
-        finally:
-            connection.close()
+        return len(tokenize(self._server or self.server(), text))
 
     def close(self) -> None:
         """Free the engine and its socket."""
@@ -103,7 +96,7 @@ class LlamaCppSession(Session):
             self._folder.cleanup()
             self._folder = None
 
-    def _open(self, timed: bool) -> Any:
+    def server(self, timed: bool = False) -> Any:
         """The engine in the settings for timing or for answers, opened when it is not yet."""
         if self._server is not None and self._timed == timed:
             return self._server
@@ -123,6 +116,8 @@ class LlamaCppSession(Session):
                 f"llama.cpp cannot load {self._model} ({error}); build the artifact again, or free some memory"
             ) from error
         self._timed = timed
+        # Freed before its loop has begun, an engine would wait for ever: an empty answer shows that it runs.
+        complete(self._server, {"prompt": "", "max_tokens": 0})
         return self._server
 
     def _params(self, folder: str) -> Any:
@@ -145,12 +140,24 @@ class LlamaCppSession(Session):
         return params
 
 
-def _complete(server: Any, request: dict[str, Any]) -> dict[str, Any]:
-    """One answer as the engine gives it."""
+def complete(server: Any, request: dict[str, Any]) -> dict[str, Any]:
+    """One answer as the engine gives it (fields of llama-server's /v1/completions)."""
     reply: dict[str, Any] = server.handle_completions(request)
     if "error" in reply:
         raise WorkbenchError(f"llama.cpp refuses the prompt: {reply['error']['message']}")
     return reply
+
+
+def tokenize(server: Any, text: str) -> list[int]:
+    """Token ids as the engine reads a prompt."""
+    connection = _connection(server.listening_address)
+    try:
+        body = json.dumps({"content": text, "add_special": True, "parse_special": True})
+        connection.request("POST", "/tokenize", body, {"Content-Type": "application/json"})
+        tokens: list[int] = json.loads(connection.getresponse().read())["tokens"]
+        return tokens
+    finally:
+        connection.close()
 
 
 def _generation(reply: dict[str, Any]) -> Generation:
