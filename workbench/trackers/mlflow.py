@@ -198,12 +198,14 @@ def _run(client: MlflowClient, experiment: str, run: TrackedRun, parent: str | N
     if parent:
         tags["mlflow.parentRunId"] = parent
     run_id = client.create_run(experiment, run_name=run.name, tags=tags).info.run_id
+    recorded = False
     try:
         yield run_id
-    except BaseException:
-        with contextlib.suppress(MlflowException):  # the first error is the one to tell
-            client.set_terminated(run_id, "FAILED")
-        raise
+        recorded = True
+    finally:
+        if not recorded:
+            with contextlib.suppress(MlflowException):  # the first error is the one to tell
+                client.set_terminated(run_id, "FAILED")
     client.set_terminated(run_id, "FAILED" if "error" in run.tags else "FINISHED")
 
 
