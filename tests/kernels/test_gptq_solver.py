@@ -1,0 +1,158 @@
+"""The GPTQ solver against the paper's algorithm, written out plainly in float64."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from workbench.errors import WorkbenchError
+from workbench.kernels.gptq import GptqResult, GptqSettings, add_inputs, new_hessian, quantize
+
+
+def paper(weight: np.ndarray, hessian: np.ndarray, how: GptqSettings) -> tuple[np.ndarray, np.ndarray]:
+    """Algorithm 1 of arXiv 2210.17323 with the inverse Hessian's Cholesky factor; codes and rounded weights."""
+    work, hessian = weight.astype(np.float64), hessian.astype(np.float64)
+    columns, top = work.shape[1], 2**how.bits - 1
+    group = columns if how.group_size == -1 else how.group_size
+    order = np.argsort(-np.diag(hessian), kind="stable") if how.desc_act else np.arange(columns)
+    work, hessian = work[:, order].copy(), hessian[order][:, order]
+    hessian = hessian + how.damp * np.mean(np.diag(hessian)) * np.eye(columns)
+    upper = np.linalg.cholesky(np.linalg.inv(hessian)).T
+    codes, rounded = np.zeros(work.shape, int), np.zeros_like(work)
+    for j in range(columns):
+        if j % group == 0:
+            low = np.minimum(work[:, j : j + group].min(1), 0)
+            high = np.maximum(work[:, j : j + group].max(1), 0)
+            scale = 2 * np.maximum(-low, high) / top if how.symmetric else (high - low) / top
+            zero = np.full(len(scale), (top + 1) // 2) if how.symmetric else np.clip(np.rint(-low / scale), 1, top)
+            scale = scale.astype(np.float16).astype(np.float64)
+        codes[:, j] = np.clip(np.rint(work[:, j] / scale) + zero, 0, top)
+        rounded[:, j] = scale * (codes[:, j] - zero)
+        work[:, j:] -= np.outer((work[:, j] - rounded[:, j]) / upper[j, j], upper[j, j:])
+    back = np.argsort(order)
+    return codes[:, back], rounded[:, back]
+
+
+def problem(columns: int, rows: int = 48, tokens: int = 1500) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weights and the Hessian of correlated inputs."""
+    generator = torch.Generator().manual_seed(columns)
+    mix = torch.randn(columns, columns, generator=generator) / columns**0.5
+    inputs = torch.randn(tokens, columns, generator=generator) @ mix
+    inputs += 0.1 * torch.randn(tokens, columns, generator=generator)
+    hessian = new_hessian(columns)
+    for part in inputs.split(400):
+        add_inputs(hessian, part)
+    return 0.02 * torch.randn(rows, columns, generator=generator), hessian
+
+
+def relative_error(weight: torch.Tensor, rounded: np.ndarray, hessian: torch.Tensor) -> float:
+    original, moments = weight.double().numpy(), hessian.double().numpy()
+    change = original - rounded
+    return float(np.sqrt(np.sum((change @ moments) * change) / np.sum((original @ moments) * original)))
+
+
+@pytest.mark.parametrize(
+    ("columns", "how"),
+    [
+        (256, GptqSettings(4, 128)),
+        (256, GptqSettings(4, 64, symmetric=False, desc_act=True)),
+        (384, GptqSettings(3, -1)),
+        (320, GptqSettings(8, 32, desc_act=True)),
+        (96, GptqSettings(2, 32, symmetric=False)),
+        (96, GptqSettings(4, -1)),
+    ],
+    ids=str,
+)
+def test_the_papers_integers(columns, how):
+    weight, hessian = problem(columns)
+    codes, rounded = paper(weight.numpy(), hessian.numpy(), how)
+    result = quantize(weight, hessian, how)
+    # Float32 against float64: a value on the edge between two codes may fall to either side, and moves its row's rest.
+    assert (result.codes == codes).mean() > 0.99
+    assert result.relative_error == pytest.approx(relative_error(weight, rounded, hessian), rel=2e-2)
+    assert result.relative_error == pytest.approx(relative_error(weight, result.weight, hessian), rel=1e-3)
+    _check_consistent(result)
+
+
+def _check_consistent(result: GptqResult) -> None:
+    """The float weights are exactly what the stored parts stand for."""
+    scales, zeros = (part.astype(np.float32)[:, result.g_idx] for part in (result.scales, result.zeros))
+    np.testing.assert_array_equal(result.weight, scales * (result.codes.astype(np.float32) - zeros))
+    assert result.zeros.min() >= 1
+
+
+def test_better_than_rounding_to_nearest():
+    weight, hessian = problem(256)
+    plain = quantize(weight, torch.eye(256), GptqSettings())  # unrelated inputs leave nothing to make up for
+    scale = np.abs(weight[:, :128].numpy()).max(1) * 2 / 15
+    np.testing.assert_array_equal(plain.scales[:, 0], scale.astype(np.float16))
+    fitted = quantize(weight, hessian, GptqSettings())
+    assert fitted.relative_error < 0.75 * relative_error(weight, plain.weight, hessian)
+
+
+def test_groups_follow_the_order_of_activations():
+    weight, hessian = problem(128)
+    result = quantize(weight, hessian, GptqSettings(group_size=32, desc_act=True))
+    order = torch.argsort(hessian.diagonal(), descending=True).numpy()
+    np.testing.assert_array_equal(result.g_idx[order], np.arange(128) // 32)
+
+
+def test_dead_inputs_are_rounded_to_nearest_and_disturb_nothing():
+    weight, hessian = problem(128)
+    hessian[5], hessian[:, 5] = 0, 0
+    result = quantize(weight, hessian, GptqSettings())
+    scale = result.scales[:, 0].astype(np.float32)
+    assert (np.abs(result.weight[:, 5] - weight[:, 5].numpy()) <= scale * 0.501).all()
+
+
+def test_damping_grows_until_the_factorisation_succeeds():
+    weight, hessian = problem(128, tokens=20)  # rank 20 of 128
+    result = quantize(weight, hessian - 0.02 * torch.eye(128) * hessian.diagonal().mean(), GptqSettings(damp=0.0))
+    assert result.damp > 0
+    assert np.isfinite(result.weight).all()
+
+
+def test_inputs_that_span_nothing_are_an_error():
+    weight, hessian = problem(64)
+    indefinite = hessian - 100 * hessian.diagonal().max() * (torch.ones(64, 64) - torch.eye(64))
+    with pytest.raises(WorkbenchError, match="span too little"):
+        quantize(weight, indefinite, GptqSettings(group_size=64))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_activations_that_are_not_finite_are_an_error(value):
+    weight, hessian = problem(64)
+    add_inputs(hessian, torch.full((1, 64), value))
+    with pytest.raises(WorkbenchError, match="activations hold NaN"):
+        quantize(weight, hessian, GptqSettings(group_size=64))
+
+
+def test_groups_must_divide_the_columns():
+    weight, hessian = problem(96)
+    with pytest.raises(ValueError, match="do not divide"):
+        quantize(weight, hessian, GptqSettings(group_size=64))
+
+
+def test_a_row_of_zeros_stays_zero():
+    weight, hessian = problem(128)
+    weight[3] = 0
+    for symmetric in (True, False):
+        result = quantize(weight, hessian, dataclasses.replace(GptqSettings(), symmetric=symmetric))
+        assert not result.weight[3].any()
+
+
+def test_weights_of_one_sign_keep_a_zero_point_that_can_be_stored():
+    weight, hessian = problem(128)
+    result = quantize(weight.abs() + 0.1, hessian, GptqSettings(symmetric=False))
+    assert result.zeros.min() == 1
+    assert result.relative_error < 0.05
+
+
+def test_the_hessian_is_left_as_it_was():
+    weight, hessian = problem(64)
+    before = hessian.clone()
+    quantize(weight, hessian, GptqSettings(group_size=64))
+    assert torch.equal(hessian, before)

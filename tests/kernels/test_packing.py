@@ -1,0 +1,64 @@
+"""Packing: round trips over random layers, and the bit layout written out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from workbench.kernels.packing import BITS, dequantize, pack, pack_rows, unpack, unpack_rows
+
+
+@st.composite
+def layers(draw: st.DrawFn):
+    bits = draw(st.sampled_from(BITS))
+    inputs, outputs = (32 * draw(st.integers(1, 4)) for _ in range(2))
+    groups = draw(st.integers(1, 4))
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    codes = random.integers(0, 2**bits, (outputs, inputs)).astype(np.uint8)
+    zeros = random.integers(1, 2**bits, (outputs, groups)).astype(np.uint8)
+    scales = random.uniform(1e-4, 1e-1, (outputs, groups)).astype(np.float16)
+    return bits, codes, scales, zeros, random.integers(0, groups, inputs).astype(np.int32)
+
+
+@given(layers())
+@settings(max_examples=60, deadline=None)
+def test_what_was_packed_comes_back(layer):
+    bits, codes, scales, zeros, g_idx = layer
+    packed = pack(codes, scales, zeros, g_idx, bits)
+    outputs, inputs = codes.shape
+    assert packed.qweight.shape == (inputs * bits // 32, outputs) and packed.qweight.dtype == np.int32
+    assert packed.qzeros.shape == (scales.shape[1], outputs * bits // 32) and packed.qzeros.dtype == np.int32
+    for read, written in zip(unpack(packed, bits), (codes, scales, zeros), strict=True):
+        np.testing.assert_array_equal(read, written)
+    expected = scales.astype(np.float32)[:, g_idx] * (codes.astype(np.float32) - zeros.astype(np.float32)[:, g_idx])
+    np.testing.assert_array_equal(dequantize(packed, bits), expected)
+
+
+@pytest.mark.parametrize("bits", BITS)
+def test_words_are_one_little_endian_stream_of_bits(bits):
+    codes = np.random.default_rng(bits).integers(0, 2**bits, (64, 3)).astype(np.uint8)
+    for column in range(3):
+        stream = sum(int(code) << (bits * place) for place, code in enumerate(codes[:, column]))
+        words = pack_rows(codes, bits)[:, column].view(np.uint32)
+        assert sum(int(word) << (32 * place) for place, word in enumerate(words)) == stream
+    np.testing.assert_array_equal(unpack_rows(pack_rows(codes, bits), bits), codes)
+
+
+def test_zeros_are_stored_minus_one():
+    """The value every symmetric 4-bit checkpoint on the Hub holds: zero point 8, stored as 7."""
+    ones = np.ones((32, 1))
+    packed = pack(np.zeros((32, 32), np.uint8), ones.astype(np.float16), np.full((32, 1), 8, np.uint8), np.zeros(32), 4)
+    assert (packed.qzeros.view(np.uint32) == 0x77777777).all()
+
+
+def test_a_zero_point_of_zero_is_refused():
+    with pytest.raises(ValueError, match="zero point of 0"):
+        pack(np.zeros((32, 32), np.uint8), np.ones((32, 1)), np.zeros((32, 1), np.uint8), np.zeros(32), 4)
+
+
+@pytest.mark.parametrize(("rows", "top"), [(31, 1), (32, 16)])
+def test_what_does_not_fit_is_refused(rows, top):
+    with pytest.raises(ValueError, match="cannot be packed"):
+        pack_rows(np.full((rows, 2), top, np.uint8), 4)
