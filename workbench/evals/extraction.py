@@ -31,7 +31,7 @@ _TAG = r"</?(?:s|sql|SQL)>|<\|[^|<>\n]{1,40}\|>|\[/?(?:SQL|INST|QUESTION|ANSWER|
 _WORDS = "This|The|That|These|Here|It|You|We|Please|Let|However|Alternatively|Also|Hope|In this|I"
 _LABELS = "Explanation|Notes?|Question|Answer|Output|Results?|Instructions"
 _END = re.compile(
-    rf"```|{_TAG}|\n[ \t]*\n\s*(?:{_WORDS}|{_LABELS})\b(?!\s*[.(])|\n\s*(?:{_LABELS})[ \t]*:(?!:)",
+    rf"```|{_TAG}|\n[ \t]{{0,99}}\n\s{{0,99}}(?:{_WORDS}|{_LABELS})\b(?!\s*[.(])|\n\s{{0,99}}(?:{_LABELS})[ \t]*:(?!:)",
 )
 
 

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 64 * 2**20  # of one result, as text
 GRACE_S = 2.0  # how much later than the server's own limit the client gives up
-RECONNECT_S = 15.0  # Postgres restarts itself after a crash of one backend; how long to wait for it
+RECONNECT_S = 10.0  # Postgres restarts itself after a crash of one backend; how long to wait for it
+ATTEMPTS = 3
 TEMP_FILE_LIMIT = "256MB"
 
 SETTINGS = {
@@ -220,24 +221,24 @@ def run_once(conninfo: str, sql: str, *, timeout_s: float, max_rows: int) -> Tab
     """Run one query on a connection of its own.
 
     Should the server drop the connection (a crash of any backend makes Postgres drop them all), the query is
-    run once more; if it happens again, it is the query's fault.
+    run again; if it happens every time, it is the query's fault.
 
     Raises:
         QueryFailed: anything wrong with the query.
         EvaluationError: the server is gone and does not come back.
     """
-    for attempt in range(2):
-        with closing(_connect(conninfo, timeout_s, patience_s=RECONNECT_S * attempt)) as session:
+    for _ in range(ATTEMPTS):
+        with closing(_connect(conninfo, timeout_s)) as session:
             try:
                 return session.run(sql, max_rows)
             except Disconnected:
-                continue
-    _connect(conninfo, timeout_s, patience_s=RECONNECT_S).close()
-    raise QueryFailed("the server closed the connection, twice")
+                time.sleep(0.3)  # until the server has noticed the crash itself and stopped taking connections
+    _connect(conninfo, timeout_s).close()
+    raise QueryFailed(f"the server closed the connection, {ATTEMPTS} times")
 
 
-def _connect(conninfo: str, timeout_s: float, patience_s: float) -> Session:
-    deadline = time.monotonic() + patience_s
+def _connect(conninfo: str, timeout_s: float) -> Session:
+    deadline = time.monotonic() + RECONNECT_S
     while True:
         try:
             return Session(conninfo, timeout_s)

@@ -20,7 +20,7 @@ from workbench.evals.golds import expand
 from workbench.evals.hardness import CLASSES, hardness
 from workbench.evals.sql_accuracy import Verdict
 from workbench.measure import Z_95, Score, wilson_interval
-from workbench.questions import QuestionSet
+from workbench.questions import Question, QuestionSet
 
 INTERVAL_METHOD = "Newcombe 1998, paired, method 10"
 Z_POWER_80 = 0.8416212335729143  # the 80% quantile of the standard normal distribution
@@ -65,10 +65,18 @@ def summarize(question_set: QuestionSet, verdicts: Sequence[Verdict]) -> list[Sc
         right = verdict.verdict == "correct"
         groups["sql_accuracy"].append(right)
         groups.setdefault(f"sql_accuracy/category/{question.query_category}", []).append(right)
-        level = question.hardness or hardness(expand(question.query)[0])
-        by_hardness.setdefault(f"sql_accuracy/hardness/{level}", []).append(right)
+        by_hardness.setdefault(f"sql_accuracy/hardness/{_level(question)}", []).append(right)
     categories = dict(sorted(groups.items()))
     return [Score(name, sum(rights), len(rights)) for name, rights in (categories | by_hardness).items() if rights]
+
+
+def _level(question: Question) -> str:
+    if question.hardness:
+        return question.hardness
+    try:
+        return hardness(expand(question.query)[0])
+    except (EvaluationError, IndexError):  # Postgres may know SQL that sqlglot does not
+        return "unknown"
 
 
 def flips(reference: Sequence[Verdict], variant: Sequence[Verdict]) -> Flips:
