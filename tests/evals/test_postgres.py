@@ -93,6 +93,22 @@ def test_a_folder_that_cannot_be_is_named(server, tmp_path):
         Server.embedded(tmp_path / "file" / "below")
 
 
+def test_a_slow_start_is_waited_for(monkeypatch, tmp_path):
+    class Slow:
+        started = False
+
+        def get_server(self, data, **options):
+            if options.get("start", True):
+                raise subprocess.TimeoutExpired("pg_ctl", 10)
+            return self
+
+        def start(self):
+            self.started = True
+
+    monkeypatch.setattr(embedded.time, "sleep", lambda _: None)
+    assert embedded._started(Slow(), tmp_path).started
+
+
 def test_a_kept_cluster_starts_again_and_keeps_nothing_of_a_run(server, ask, tmp_path):
     for _ in range(2):
         with Server.embedded(tmp_path / "kept") as kept:

