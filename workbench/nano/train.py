@@ -72,8 +72,8 @@ class Trainer:
         self.optimizer = Optimizer(self.network, plan)
         self.record = Record()
         self.losses: list[float] = []
-        workers = torch.get_num_threads() if device == "cpu" else 1
-        self.pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
+        self.workers = torch.get_num_threads() if device == "cpu" else 1
+        self.pool = ThreadPoolExecutor(self.workers, initializer=torch.set_num_threads, initargs=(1,))
 
     @property
     def done(self) -> int:
@@ -125,7 +125,8 @@ class Trainer:
         """Exact matches of the weights as they will be stored, printed and returned."""
         stored = Network(self.network.shape).to(self.network.device)
         stored.load_state_dict({k: v.half().float() for k, v in self.network.state_dict().items()})
-        scores = exact_match(stored, self.tokenizer, self.material.schemas, questions)
+        job = self.pool.submit(exact_match, stored, self.tokenizer, self.material.schemas, questions)
+        scores = job.result()
         parts = [f"{key} {v['correct']}/{v['total']} ({v['correct'] / v['total']:.1%})" for key, v in scores.items()]
         print("  exact match: " + "  ".join(sorted(parts)), flush=True)
         return scores
@@ -166,7 +167,7 @@ def write_record(trainer: Trainer, path: Path) -> None:
         "plan": asdict(trainer.plan),
         "stages": [{"name": name, "hardness": sorted(levels)} for name, levels in STAGES],
         "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
+        "threads": trainer.workers,
         "steps": trainer.done,
         "seconds": round(record.seconds, 1),
         "tokens": record.tokens,
