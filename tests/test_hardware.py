@@ -6,7 +6,7 @@ from typing import Any
 import psutil
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench.errors import ConfigError, WorkbenchError
@@ -129,6 +129,7 @@ def test_a_missing_file_is_a_config_error(tmp_path: Path) -> None:
         load_profile(tmp_path / "none.yaml")
 
 
+@settings(deadline=None)
 @given(value=st.floats(max_value=0) | st.sampled_from([float("inf"), float("nan")]))
 def test_no_figure_is_zero_negative_or_endless(value: float) -> None:
     content = document()
@@ -137,6 +138,7 @@ def test_no_figure_is_zero_negative_or_endless(value: float) -> None:
         HardwareProfile.model_validate(content)
 
 
+@settings(deadline=None)
 @given(size=st.floats(min_value=0.5, max_value=4096), share=st.floats(min_value=0.01, max_value=1))
 def test_usable_never_exceeds_the_memory(size: float, share: float) -> None:
     content = document()

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench.measure import Measurement, Score, percentile, wilson_interval
@@ -36,6 +36,7 @@ def test_score_value_and_interval() -> None:
     assert score.interval == wilson_interval(113, 175)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 5000).flatmap(lambda total: st.tuples(st.integers(0, total), st.just(total))))
 def test_wilson_holds_the_share_and_stays_a_probability(counts: tuple[int, int]) -> None:
     correct, total = counts
@@ -46,6 +47,7 @@ def test_wilson_holds_the_share_and_stays_a_probability(counts: tuple[int, int])
     assert (1 - mirrored[1], 1 - mirrored[0]) == pytest.approx((low, high), abs=1e-12)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 500), st.integers(2, 20))
 def test_more_questions_make_a_narrower_interval(correct: int, times: int) -> None:
     low, high = wilson_interval(correct, 2 * correct)
@@ -53,6 +55,7 @@ def test_more_questions_make_a_narrower_interval(correct: int, times: int) -> No
     assert wide_high - wide_low < high - low
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=50), st.floats(0, 1))
 def test_percentile_is_numpys(values: list[float], share: float) -> None:
     assert percentile(values, share) == pytest.approx(float(np.quantile(values, share)), rel=1e-9, abs=1e-6)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench.artifact import Manifest, seal, sha256_file
@@ -217,6 +217,7 @@ def test_public_uri(text: str, public: str) -> None:
     assert public_uri(text) == public
 
 
+@settings(deadline=None)
 @given(st.text(max_size=300))
 def test_any_key_is_one_mlflow_takes(name: str) -> None:
     from mlflow.utils.validation import _validate_metric_name
