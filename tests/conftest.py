@@ -9,20 +9,7 @@ from typing import Any
 import pytest
 
 VOCABULARY = 512
-
-
-def _tokenizer() -> Any:
-    """Byte-level: every text has tokens, id 0 ends a text."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {"<|endoftext|>": 0, **{symbol: place for place, symbol in enumerate(alphabet, start=1)}}
-    core = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    core.decoder = decoders.ByteLevel()
-    end = "<|endoftext|>"
-    return PreTrainedTokenizerFast(tokenizer_object=core, bos_token=end, eos_token=end, unk_token=end, pad_token=end)
+TEXTS = ("SELECT name, count(*) FROM city WHERE size > 10 GROUP BY name;\n", "How many people live in Zürich?\n")
 
 
 def _config(architecture: str) -> Any:
@@ -51,10 +38,14 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str],
             import torch
             from transformers import AutoModelForCausalLM
 
+            from workbench.nano.tokenizer import save_tokenizer, train_tokenizer
+            from workbench.quiet import quiet_libraries
+
             folder = tmp_path_factory.mktemp("models") / f"tiny-{architecture}"
             torch.manual_seed(0)
-            AutoModelForCausalLM.from_config(_config(architecture)).half().save_pretrained(folder)
-            _tokenizer().save_pretrained(folder)
+            with quiet_libraries():
+                AutoModelForCausalLM.from_config(_config(architecture)).half().save_pretrained(folder)
+            save_tokenizer(train_tokenizer(TEXTS, VOCABULARY), folder)
             made[architecture] = folder
         return made[architecture]
 

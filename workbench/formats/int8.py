@@ -1,6 +1,6 @@
 """8-bit integer weights by torchao, in files that plain transformers loads.
 
-Each output row of a linear layer gets one scale, ``max|w| / 127``, and its weights become the nearest of 255
+Each output row of a linear layer gets one scale, ``max|w| / 127.5``, and its weights become the nearest of 256
 integers; activations stay in floating point (W8A16). With a step that small rounding to nearest is as good as
 any calibrated method (Dettmers et al. 2022, arXiv 2208.07339, on where 8 bits suffice). Embeddings, norms and the
 head stay in float16.

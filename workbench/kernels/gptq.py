@@ -11,7 +11,7 @@ of its factorisation. Here columns are kept in reverse, so that "last to first" 
 
     carry  = sum over columns done of E_i L_ij          (matrix product)
     target = W_block + carry inv(L_block)               (optimum of the block given what was done)
-    Q      = column by column with inv(L_block)         (numba, rows in parallel)
+    Q      = column by column with inv(L_block)         (compiled, rows in parallel)
 
 Rounding to a grid: a code q of ``bits`` bits stands for scale * (q - zero); each group of columns and row has its
 own scale and zero, chosen from the targets when the group begins. Scales are rounded to float16 first, so
@@ -182,6 +182,7 @@ def _round_all(
     whole_row = choose_grid(weight.numpy(), settings) if group > BLOCK else None
     grids: list[Grid] = []
     carry = torch.zeros(rows, columns)
+    threads = torch.get_num_threads()
     for end in range(columns, 0, -BLOCK):
         block, before = slice(max(0, end - BLOCK), end), slice(0, max(0, end - BLOCK))
         inverse = _inverse(factor[block, block])
@@ -191,7 +192,8 @@ def _round_all(
         width = min(group, target.shape[1])
         for last in range(target.shape[1], 0, -width):
             chosen = whole_row or choose_grid(target[:, last - width : last], settings)
-            round_columns(target, inverse.numpy(), (last - width, last), chosen.floats(), block_codes, rounded)
+            span = (last - width, last)
+            round_columns(target, inverse.numpy(), span, chosen.floats(), (block_codes, rounded), threads)
             grids.append(chosen)
         codes[:, block] = block_codes
         carry[:, before].addmm_(weight[:, block] - torch.from_numpy(rounded), factor[block, before].float())
