@@ -126,9 +126,10 @@ def build(request: BuildRequest, listener: Listener = SILENT) -> BuildOutcome:
     """
     started = time.perf_counter()
     work = _prepare(request, listener)
-    made = _convert_all(work)
-    trials = _run_all(work, made)
-    artifacts = _score_all(work, made, trials)
+    with _open_server(request.database_url) as server:  # first, so that a missing server costs no conversion
+        made = _convert_all(work)
+        trials = _run_all(work, made)
+        artifacts = _score_all(work, made, trials, server)
     report = _report(work, artifacts, time.perf_counter() - started)
     write_report(report, work.report_folder)
     listener.step("Result")
@@ -167,6 +168,12 @@ def _check_writable(folder: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise storage_error(error, folder) from error
+
+
+def _open_server(database_url: str | None) -> Server:
+    from workbench.evals.postgres import Server
+
+    return Server.connect(database_url) if database_url else Server.embedded()
 
 
 def _convert_all(work: _Work) -> dict[str, Made]:
@@ -230,20 +237,16 @@ def device_for(profile: HardwareProfile, machine: Machine) -> str:
 
 
 def _score_all(
-    work: _Work, made: dict[str, Made], trials: dict[str, TrialResult | WorkbenchError]
+    work: _Work, made: dict[str, Made], trials: dict[str, TrialResult | WorkbenchError], server: Server
 ) -> tuple[ArtifactReport, ...]:
     """Score every artifact's answers; the databases are loaded and the golds run once for all."""
-    from workbench.evals.postgres import Server
-
     work.listener.step("Score the answers on PostgreSQL")
     reference = reference_name(work.plan)
-    names = sorted(trials, key=lambda name: name != reference)  # the reference first: the others are compared with it
-    reports = {}
-    with Server.open(work.request.database_url) as server:
-        for name in names:
-            planned = next(row for row in work.plan.chosen if row.recipe.name == name)
-            reports[name] = _artifact_report(work, planned, made[name], trials[name], server)
-    return tuple(reports[row.recipe.name] for row in work.plan.chosen)
+    rows = {row.recipe.name: row for row in work.plan.chosen}
+    # The reference first: the others are compared with it.
+    names = sorted(rows, key=lambda name: name != reference)
+    reports = {name: _artifact_report(work, rows[name], made[name], trials[name], server) for name in names}
+    return tuple(reports[name] for name in rows)
 
 
 def reference_name(plan: Plan) -> str | None:

@@ -68,7 +68,9 @@ class Format(ABC, Generic[OptionsT]):
         """Bytes of the weight files this format would make, from config and tensor headers alone."""
 
     @abstractmethod
-    def convert(self, checkpoint: Checkpoint, options: OptionsT, out: Path, context: ConversionContext) -> dict[str, Any]:
+    def convert(
+        self, checkpoint: Checkpoint, options: OptionsT, out: Path, context: ConversionContext
+    ) -> dict[str, Any]:
         """Fill the folder ``out`` with weights, config and tokenizer.
 
         Returns:
