@@ -5,7 +5,6 @@ from types import ModuleType
 
 import pytest
 from pydantic import BaseModel
-from workbench.trackers.base import Tracker
 
 import workbench.formats
 import workbench.runtimes
@@ -13,6 +12,7 @@ import workbench.trackers
 from workbench.formats.base import Format
 from workbench.plugins import find_member, member_names
 from workbench.runtimes.base import Runtime
+from workbench.trackers.base import Tracker
 
 KINDS = [
     (workbench.formats, "FORMAT", Format),

@@ -65,6 +65,16 @@ def test_provably_worse_is_not_recommended():
     assert recommend((artifact("a"), worse), "cpu")[0] == "a"
 
 
+def test_a_lucky_variant_does_not_raise_the_bar():
+    lucky = artifact("b", question_s=2.0, sets=(set_scores(95, flips=flips(0, 5, 0.06)),))
+    assert recommend((artifact("a", 90, 1.0), lucky), "cpu")[0] == "a"
+
+
+def test_what_has_no_speed_here_is_not_preferred():
+    small = artifact("b", measurements=(), weight_bytes=1, sets=(set_scores(90, flips=flips(0, 0, 1.0)),))
+    assert recommend((artifact("a"), small), "cpu")[0] == "a"
+
+
 def test_without_speeds_the_smallest_wins():
     big, small = artifact("a", measurements=()), artifact("b", measurements=(), weight_bytes=10)
     assert recommend((big, small), "cpu")[0] == "b"

@@ -202,26 +202,31 @@ def recommend(artifacts: tuple[ArtifactReport, ...], profile: str) -> tuple[str 
     """The artifact to use on a profile, and why.
 
     Accuracy first: an artifact whose answers are provably worse than the reference's (exact McNemar p < 0.05)
-    or whose accuracy lies more than two points below the best is out. Of the rest, the one that answers a typical
-    question soonest; without speeds, the smallest.
+    or whose accuracy lies more than two points below it is out. Of the rest, the one that answers a typical
+    question soonest; where no artifact has a speed, the smallest.
     """
     scored = [a for a in artifacts if a.error is None and a.sets]
     if not scored:
         return None, "no artifact was scored"
-    best = max(a.sets[0].overall.value for a in scored)
-    right = [a for a in scored if a.sets[0].overall.value >= best - 0.02 and not _provably_worse(a)]
-    timed = [a for a in right if a.measurement("question_s")]
+    floor = _reference_accuracy(scored) - 0.02
+    right = [a for a in scored if a.sets[0].overall.value >= floor and not _provably_worse(a)]
+    timed = [(speed, a) for a in right if (speed := a.measurement("question_s"))]
     if not timed:
         chosen = min(right, key=lambda a: a.weight_bytes)
         return chosen.recipe, f"{_accuracy_text(chosen)} and the smallest file of those as accurate"
-    chosen = min(timed, key=lambda a: a.measurement("question_s").value)  # type: ignore[union-attr,arg-type,return-value]
-    speed = chosen.measurement("question_s")
-    assert speed is not None
-    kind = "measured" if speed.kind == "measured" else f"predicted for {profile}"
+    speed, chosen = min(timed, key=lambda pair: pair[0].value or 0.0)
+    kind = "measured here" if speed.kind == "measured" else f"predicted for {profile}"
     return chosen.recipe, (
         f"{_accuracy_text(chosen)}, and of the {len(timed)} as accurate it answers soonest: "
         f"{speed.value:.2f} s for a typical question ({kind})"
     )
+
+
+def _reference_accuracy(scored: list[ArtifactReport]) -> float:
+    """Accuracy of the reference (it alone has no flips), or the best where there is none."""
+    references = [a for a in scored if a.sets[0].flips is None]
+    pool = references if len(references) == 1 else scored
+    return max(a.sets[0].overall.value for a in pool)
 
 
 def _provably_worse(artifact: ArtifactReport) -> bool:

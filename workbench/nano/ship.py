@@ -130,8 +130,12 @@ def main() -> None:
             own = {database: connections[database] for database in stream_database_names(split)}
             questions = choose(split, count, seed, own)
             write_questions(DATA_DIR / f"{name}.csv", questions)
-            print(name, len(questions), dict(Counter(q.hardness for q in questions)),
-                  dict(Counter(q.query_category for q in questions)))
+            print(
+                name,
+                len(questions),
+                dict(Counter(q.hardness for q in questions)),
+                dict(Counter(q.query_category for q in questions)),
+            )
 
 
 if __name__ == "__main__":
