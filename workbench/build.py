@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from workbench import catalog
 from workbench.artifact import storage_error
-from workbench.checkpoint import Checkpoint, open_checkpoint
+from workbench.checkpoint import Checkpoint, open_checkpoint, peek_checkpoint
 from workbench.convert import Made, make_artifact, tool_versions
 from workbench.errors import WorkbenchError
 from workbench.hardware import HardwareProfile
@@ -141,16 +141,16 @@ def _prepare(request: BuildRequest, listener: Listener) -> _Work:
     """Check everything that can be checked before any work is done."""
     profile = catalog.get_profile(request.profile)
     recipes = [catalog.get_recipe(name) for name in request.recipes or catalog.recipe_names()]
-    checkpoint = open_checkpoint(request.model, request.revision)
+    peeked = peek_checkpoint(request.model, request.revision)
     sets = question_sets(request.questions, request.limit)
-    plan = make_plan(checkpoint, profile, recipes, request.context)
-    work = _Work(request, checkpoint, plan, describe(quick=True), sets, listener)
-    listener.step(f"Plan: {checkpoint.id} on {profile.name} ({profile.title}), {plan.context} tokens of context")
+    plan = make_plan(peeked, profile, recipes, request.context)
+    listener.step(f"Plan: {peeked.id} on {profile.name} ({profile.title}), {plan.context} tokens of context")
     listener.table(plan_table(plan), LEGEND)
     if not plan.chosen:
         raise WorkbenchError(f"none of the recipes can be built for {profile.name}; the plan above says why")
-    _check_writable(work.folder)
-    return work
+    _check_writable(request.out / peeked.model_name)
+    checkpoint = open_checkpoint(request.model, request.revision or peeked.revision)  # fetches what is on the Hub
+    return _Work(request, checkpoint, plan, describe(quick=True), sets, listener)
 
 
 def question_sets(files: Sequence[Path] = (), limit: int | None = None) -> list[QuestionSet]:

@@ -134,7 +134,7 @@ class Checkpoint:
 
 
 def open_checkpoint(model: str, revision: str | None = None) -> Checkpoint:
-    """Open a folder, the bundled model (``sqlcoder-nano``) or a Hub repository.
+    """Open a folder, the bundled model (``sqlcoder-nano``) or a Hub repository, which is fetched whole.
 
     Args:
         model: folder path, ``sqlcoder-nano``, ``org/name`` or ``org/name@revision``.
@@ -143,58 +143,74 @@ def open_checkpoint(model: str, revision: str | None = None) -> Checkpoint:
     Raises:
         CheckpointError: nothing there, or it is incomplete; the message says what is missing.
     """
+    local = _local_folder(model)
+    if local:
+        return _read_folder(*local, None)
+    from workbench.hub_checkpoint import fetch
+
+    name, wanted = _hub_name(model, revision)
+    path, commit = fetch(name, wanted, HUB_PATTERNS)
+    return _read_folder(path, name, commit)
+
+
+def peek_checkpoint(model: str, revision: str | None = None) -> Checkpoint:
+    """The same for planning: of a Hub repository only the config and the tensor headers are fetched.
+
+    The result knows names, shapes and types; its tensors cannot be read and it has no digest.
+    """
+    local = _local_folder(model)
+    if local:
+        return _read_folder(*local, None)
+    from workbench.hub_checkpoint import peek
+
+    name, wanted = _hub_name(model, revision)
+    path, commit, headers = peek(name, wanted)
+    tensors = {
+        tensor: TensorInfo(tensor, dtype, shape, path.parent / file) for tensor, (dtype, shape, file) in headers.items()
+    }
+    return Checkpoint(name, path.parent, commit, _read_config(path), tensors)
+
+
+def _local_folder(model: str) -> tuple[Path, str] | None:
+    """Folder and name of a model on this disk, or ``None``."""
     from workbench.nano import MODEL_DIR, MODEL_NAME
 
     if model == MODEL_NAME:
-        return _read_folder(MODEL_DIR, MODEL_NAME, None)
+        return MODEL_DIR, MODEL_NAME
     folder = Path(model).expanduser()
-    if folder.is_dir():
-        return _read_folder(folder, folder.resolve().name, None)
+    return (folder, folder.resolve().name) if folder.is_dir() else None
+
+
+def _hub_name(model: str, revision: str | None) -> tuple[str, str | None]:
+    """Hub id and revision, or the sentence that there is no such model."""
+    from workbench.nano import MODEL_NAME
+
     name, _, inline_revision = model.partition("@")
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise CheckpointError(
             f"there is no model folder {model!r}; name a folder, a Hub id such as defog/sqlcoder, or {MODEL_NAME}"
         )
-    path, commit = _fetch(name, revision or inline_revision or None)
-    return _read_folder(path, name, commit)
-
-
-def _fetch(name: str, revision: str | None) -> tuple[Path, str]:
-    """Bring a Hub repository into the local cache; returns its folder and commit."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-    from huggingface_hub.errors import HTTPError as HubError  # type: ignore[attr-defined]  # its HTTP library's own
-
-    try:
-        path = Path(snapshot_download(name, revision=revision, allow_patterns=list(HUB_PATTERNS)))
-    except LocalEntryNotFoundError as error:
-        raise CheckpointError(
-            f"{name} is not in the local cache and the Hub cannot be reached; connect, or give --model a folder"
-        ) from error
-    except HFValidationError as error:
-        raise CheckpointError(f"{name!r} is no Hub id; give a folder or an id such as defog/sqlcoder") from error
-    except (HubError, OSError) as error:
-        raise CheckpointError(
-            f"{name} cannot be fetched from the Hub ({type(error).__name__}); check the name, and for a gated or "
-            "private one log in with: hf auth login"
-        ) from error
-    return path, path.name
+    return name, revision or inline_revision or None
 
 
 def _read_folder(path: Path, name: str, revision: str | None) -> Checkpoint:
-    config_path = path / "config.json"
-    if not config_path.is_file():
-        raise CheckpointError(f"{path} has no config.json; give --model a folder in Hugging Face layout")
-    try:
-        config = json.loads(config_path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{config_path} is not valid JSON ({error}); fetch the checkpoint again") from error
-    if not isinstance(config, dict) or "model_type" not in config:
-        raise CheckpointError(f"{config_path} names no model_type; it is not a transformers config")
+    config = _read_config(path / "config.json")
     shards = _shards(path)
     tensors = {info.name: info for shard in shards for info in read_header(shard)}
     _check_index(path, tensors)
     return Checkpoint(name, path, revision, config, tensors)
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise CheckpointError(f"{path.parent} has no config.json; give --model a folder in Hugging Face layout")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{path} is not valid JSON ({error}); fetch the checkpoint again") from error
+    if not isinstance(config, dict) or "model_type" not in config:
+        raise CheckpointError(f"{path} names no model_type; it is not a transformers config")
+    return config
 
 
 def _shards(path: Path) -> list[Path]:

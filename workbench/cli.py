@@ -126,13 +126,13 @@ def plan(
     import json
 
     from workbench import catalog
-    from workbench.checkpoint import open_checkpoint
+    from workbench.checkpoint import peek_checkpoint
     from workbench.plan import make_plan, plan_record
     from workbench.tables import LEGEND, plan_table
 
     hardware = catalog.get_profile(profile)
     chosen = [catalog.get_recipe(name) for name in recipes or catalog.recipe_names()]
-    result = make_plan(open_checkpoint(model, revision), hardware, chosen, context)
+    result = make_plan(peek_checkpoint(model, revision), hardware, chosen, context)
     if as_json:
         click.echo(json.dumps(plan_record(result), indent=2))
     else:
