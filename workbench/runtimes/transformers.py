@@ -219,8 +219,8 @@ def _check_device(device: str) -> None:
 
     if device == "cuda" and not torch.cuda.is_available():
         raise PrerequisiteError(
-            "torch sees no CUDA device; install its CUDA build with: "
-            "pip install torch --index-url https://download.pytorch.org/whl/cu128, or run on the CPU"
+            "torch sees no CUDA device; check the driver with nvidia-smi and, where this torch is a CPU build, install "
+            "the one that PyTorch's Get started page names, or build for --profile cpu"
         )
     if device == "mps" and not torch.backends.mps.is_available():
         raise PrerequisiteError("torch sees no Metal device here; run on the CPU")

@@ -1,0 +1,29 @@
+"""What the benchmarks share: the bundled model as a float16 artifact, and questions to ask it.
+
+python -m pytest benchmarks            # ratios stand in each group's table
+"""
+
+import pytest
+
+from workbench import catalog
+from workbench.build import question_sets
+from workbench.checkpoint import open_checkpoint
+from workbench.convert import make_artifact
+from workbench.nano import MODEL_NAME
+from workbench.runtimes.base import LoadOptions
+
+
+@pytest.fixture(scope="session")
+def session(tmp_path_factory):
+    checkpoint = open_checkpoint(MODEL_NAME)
+    made = make_artifact(checkpoint, catalog.get_recipe("fp16"), tmp_path_factory.mktemp("store") / "fp16")
+    with catalog.get_runtime("transformers").load(made.artifact, LoadOptions()) as loaded:
+        yield loaded
+
+
+@pytest.fixture(scope="session")
+def prompts():
+    """Held-out questions over all databases, as the model is shown them."""
+    asked = question_sets()[0].thinned(48)
+    prompt = open_checkpoint(MODEL_NAME).prompt
+    return [prompt.render(asked.schema(q.db_name), q.question) for q in asked.questions]
