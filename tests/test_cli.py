@@ -21,6 +21,11 @@ def run(*arguments, timeout=120, **changes):
     )  # fmt: skip
 
 
+def heed_interrupts():
+    """A shell's background job starts its children with SIGINT ignored; a user's terminal does not."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def refused(done, *parts, code=2):
     """Bad input: this exit code, no traceback, a sentence with these parts."""
     assert done.returncode == code, done.stdout + done.stderr
@@ -131,8 +136,9 @@ def test_a_database_server_that_is_not_there(tmp_path):
 def test_ctrl_c_ends_with_130_and_nothing_half_made(tmp_path):
     arguments = ["build", "--profile", "cpu", "--recipe", "gptq-4bit", "--recipe", "fp16", "--out", str(tmp_path)]
     build = subprocess.Popen(
-        [sys.executable, "-m", "workbench", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+        [sys.executable, "-m", "workbench", *arguments],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed_interrupts,
+    )  # fmt: skip
     time.sleep(6)
     build.send_signal(signal.SIGINT)
     _, errors = build.communicate(timeout=60)

@@ -31,7 +31,7 @@ def findings() -> dict[str, Finding]:
 def test_every_plug_in_is_looked_at(findings: dict[str, Finding]) -> None:
     kinds = {"format": workbench.formats, "runtime": workbench.runtimes, "tracker": workbench.trackers}
     for kind, package in kinds.items():
-        assert {f"{kind} {name}" for name in member_names(package)} <= set(findings)
+        assert {f"{kind} {name}" for name in member_names(package) if name != "mock"} <= set(findings)
 
 
 @pytest.mark.parametrize("name", ["Python", "machine", "disk", "GPU", "embedded Postgres", "tracker mlflow"])

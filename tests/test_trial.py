@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -70,7 +71,8 @@ def test_the_child_ends_with_its_parent(make_artifact_folder):
 def test_an_interrupt_leaves_no_child_behind(make_artifact_folder):
     folder = make_artifact_folder(sleep_s=60)
     code = f"from workbench.trial import *; run_trial(TrialTask(**{task(folder).__dict__!r}))"
-    parent = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL, start_new_session=True)
+    heed = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731 - a background shell ignores it
+    parent = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL, preexec_fn=heed)
     import psutil
 
     deadline = time.monotonic() + 20

@@ -192,7 +192,7 @@ def storage_error(error: OSError, path: Path) -> StorageError:
     """The user's sentence for an operating-system error while writing below ``path``."""
     reason = _STORAGE_REASONS.get(error.errno or 0)
     if reason is None:
-        return StorageError(f"{path} cannot be written: {error}")
+        return StorageError(f"{path} cannot be written ({error.strerror or error}); choose another folder with --out")
     return StorageError(f"{reason.format(path=path)} or choose another folder with --out")
 
 
