@@ -6,10 +6,10 @@ python -m pytest benchmarks            # ratios stand in each group's table
 import pytest
 
 from workbench import catalog
-from workbench.build import question_sets
 from workbench.checkpoint import open_checkpoint
 from workbench.convert import make_artifact
 from workbench.nano import MODEL_NAME
+from workbench.request import question_sets
 from workbench.runtimes.base import LoadOptions
 
 

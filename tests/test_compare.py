@@ -3,7 +3,7 @@ from reports import artifact, report
 
 from workbench.compare import comparison, find_reports
 from workbench.errors import WorkbenchError
-from workbench.report import write_report
+from workbench.report_page import write_report
 
 
 def test_builds_stand_side_by_side(tmp_path):

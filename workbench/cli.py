@@ -98,8 +98,8 @@ def build(
     profile: str, recipes: tuple[str, ...], questions: tuple[Path, ...], threads: int | None, **options: Any
 ) -> None:
     """Plan, convert, run, score, compare and record: the whole job."""
-    from workbench.build import BuildRequest
     from workbench.build import build as run_build
+    from workbench.request import BuildRequest
 
     listener = _terminal()
     request = BuildRequest(profile=profile, recipes=recipes, questions=questions, threads=threads or 0, **options)

@@ -1,7 +1,6 @@
-"""Reports: everything known about the artifacts of one build, as versioned JSON and as Markdown.
+"""Reports: everything known about the artifacts of one build, as versioned JSON, and which artifact to use.
 
-The JSON is the record; Markdown and the terminal show parts of it. A measured and a predicted figure
-never look alike: predicted ones carry ``~`` and the table says so.
+The JSON is the record; Markdown (``report_page``) and the terminal (``tables``) show parts of it.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from workbench.artifact import storage_error
 from workbench.errors import WorkbenchError
 from workbench.measure import Measurement, Score
 
@@ -138,28 +136,6 @@ def _score_record(score: Score) -> dict[str, Any]:
         "interval_95": [low, high],
         "interval_method": "wilson",
     }
-
-
-def write_report(report: BuildReport, folder: Path) -> tuple[Path, Path]:
-    """Write ``report.json`` and ``report.md``; returns their paths."""
-    from workbench.tables import report_markdown
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        json_path, markdown_path = folder / "report.json", folder / "report.md"
-        text = json.dumps(report_record(report), indent=2, ensure_ascii=False)
-        _write_whole(json_path, text + "\n")
-        _write_whole(markdown_path, report_markdown(report))
-    except OSError as error:
-        raise storage_error(error, folder) from error
-    return json_path, markdown_path
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Replace a file at once, so that a reader never sees half of it."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
 
 
 def read_report(path: Path) -> BuildReport:

@@ -1,0 +1,71 @@
+"""The report on disk: ``report.json`` for machines, ``report.md`` for a reader without the workbench.
+
+A measured and a predicted figure never look alike: predicted ones carry ``~`` and the page says so.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from workbench.artifact import storage_error
+from workbench.report import BuildReport, report_record
+from workbench.tables import LEGEND, Table, breakdown_table, comparison_table, latency_table
+
+
+def write_report(report: BuildReport, folder: Path) -> tuple[Path, Path]:
+    """Write ``report.json`` and ``report.md``; returns their paths."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        json_path, markdown_path = folder / "report.json", folder / "report.md"
+        text = json.dumps(report_record(report), indent=2, ensure_ascii=False)
+        _write_whole(json_path, text + "\n")
+        _write_whole(markdown_path, report_markdown(report))
+    except OSError as error:
+        raise storage_error(error, folder) from error
+    return json_path, markdown_path
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Replace a file at once, so that a reader never sees half of it."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+def report_markdown(report: BuildReport) -> str:
+    """The whole report for a reader without the workbench."""
+    here = "this machine" if report.profile_is_here else "another machine: its speed and memory are predicted"
+    parts = [
+        f"# {report.model} on {report.profile}",
+        _recommendation(report),
+        f"Built and scored on: {report.machine}. Profile `{report.profile}` is {here}. "
+        f"Prompt `{report.prompt}`, context {report.context} tokens, greedy decoding. "
+        f"Source digest `{report.source['digest'][:16]}`.",
+        "## Comparison",
+        comparison_table(report).markdown(),
+        LEGEND + " Accuracy: strict execution accuracy with its 95% Wilson interval. "
+        "Flips: answers that went from right to wrong (-) and from wrong to right (+) against the reference, "
+        "with the exact McNemar p.",
+    ]
+    notes = [
+        f"- `{a.recipe}`: {note}" for a in report.artifacts for note in (*a.notes, *([a.error] if a.error else []))
+    ]
+    if notes:
+        parts += ["## Notes", "\n".join(notes)]
+    for one in report.question_sets:
+        parts.append(f"## Accuracy on {one['name']} ({one['questions']} questions)")
+        parts += [breakdown_table(report, one["name"], kind).markdown() for kind in ("category", "hardness")]
+    parts += ["## Measurements", latency_table(report).markdown(), "## Plan", _plan_record_table(report).markdown()]
+    return "\n\n".join(parts) + "\n"
+
+
+def _recommendation(report: BuildReport) -> str:
+    if report.recommended is None:
+        return f"No recommendation: {report.reason}."
+    return f"**Recommended: `{report.recommended}`** - {report.reason}."
+
+
+def _plan_record_table(report: BuildReport) -> Table:
+    rows = tuple((row["recipe"], "yes" if row["build"] else "no", row["reason"]) for row in report.plan["recipes"])
+    return Table(("recipe", "build", "why"), rows)

@@ -1,0 +1,49 @@
+"""What a user asks of a build, and the questions it is judged by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from workbench.nano import DATA_DIR, MODEL_NAME
+from workbench.questions import QuestionSet, load_question_set
+
+
+@dataclass(frozen=True)
+class BuildRequest:
+    """What the user asked for.
+
+    Attributes:
+        profile: name, ``name:GIB`` or path.
+        recipes: names or paths; empty means all shipped.
+        model: folder, Hub id, or the bundled model.
+        revision: of a Hub id.
+        out: store: artifacts, reports and the local tracking database.
+        context: tokens to plan for; default the model's limit.
+        questions: CSV files; empty means the bundled sets.
+        limit: at most so many questions of each set, evenly spread; ``None`` all.
+        database_url: PostgreSQL server to score on; ``None`` starts an embedded one.
+        tracking_uri: MLflow; ``None`` means the environment's, then a local store.
+        log_weights: upload weights to the tracker, not only their digests.
+        threads: CPU threads; 0 means all cores.
+    """
+
+    profile: str
+    recipes: tuple[str, ...] = ()
+    model: str = MODEL_NAME
+    revision: str | None = None
+    out: Path = Path("artifacts")
+    context: int | None = None
+    questions: tuple[Path, ...] = ()
+    limit: int | None = None
+    database_url: str | None = None
+    tracking_uri: str | None = None
+    log_weights: bool = False
+    threads: int = 0
+
+
+def question_sets(files: Sequence[Path] = (), limit: int | None = None) -> list[QuestionSet]:
+    """The question sets to score on: the user's files, or the bundled two."""
+    chosen = files or (DATA_DIR / "heldout.csv", DATA_DIR / "unseen.csv")
+    return [load_question_set(file).thinned(limit) for file in chosen]
