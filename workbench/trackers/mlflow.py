@@ -183,7 +183,9 @@ def _experiment(client: MlflowClient, name: str, store: Path | None) -> str:
     found = client.get_experiment_by_name(name)
     if found is None:
         location = (store.resolve() / ARTIFACTS_NAME).as_uri() if store else None
-        return str(client.create_experiment(name, artifact_location=location))
+        # Without the tag MLflow's pages guess what kind of runs these are, and open on a view for agents' traces.
+        kind = {"mlflow.experimentKind": "custom_model_development"}
+        return str(client.create_experiment(name, artifact_location=location, tags=kind))
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
     return str(found.experiment_id)
