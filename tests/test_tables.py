@@ -20,7 +20,8 @@ def figure(value, unit, kind):
 def test_a_prediction_never_looks_measured():
     assert seconds_text(figure(0.5, "s", "predicted")) == "~500.0 ms"
     assert seconds_text(figure(0.5, "s", "measured")) == "500.0 ms"
-    assert rate_text(figure(1234.0, "tokens/s", "predicted")) == "~1,234/s"
+    assert rate_text(figure(1234.0, "tokens/s", "predicted")) == "~1,200/s"
+    assert rate_text(figure(1234.0, "tokens/s", "measured")) == "1,234/s"
     assert rate_text(None) == "-"
 
 

@@ -46,7 +46,7 @@ def plan_table(plan: Plan) -> Table:
                 "yes" if row.build else "no",
                 DASH if size is None else "~" + size_text(size),
                 DASH if memory is None else "~" + size_text(memory),
-                DASH if speed is None else f"~{speed:,.0f}",
+                DASH if speed is None else f"~{float(f'{speed:.2g}'):,.0f}",
                 row.reason,
             )
         )
@@ -132,11 +132,17 @@ def _mark(measurement: Measurement) -> str:
     return "~" if measurement.kind == "predicted" else ""
 
 
+def _rounded(measurement: Measurement) -> float:
+    """The value; of a prediction two digits, for it knows no more."""
+    value = measurement.value or 0.0
+    return value if measurement.kind == "measured" else float(f"{value:.2g}")
+
+
 def seconds_text(measurement: Measurement | None) -> str:
     """Seconds, in milliseconds below one."""
     if measurement is None or measurement.value is None:
         return DASH
-    value = measurement.value
+    value = _rounded(measurement)
     text = f"{1000 * value:.1f} ms" if value < 1 else f"{value:.2f} s"
     return _mark(measurement) + text
 
@@ -145,7 +151,7 @@ def rate_text(measurement: Measurement | None) -> str:
     """Tokens per second."""
     if measurement is None or measurement.value is None:
         return DASH
-    return f"{_mark(measurement)}{measurement.value:,.0f}/s"
+    return f"{_mark(measurement)}{_rounded(measurement):,.0f}/s"
 
 
 def bytes_text(measurement: Measurement | None) -> str:

@@ -12,7 +12,7 @@ from rich.table import Table as RichTable
 from workbench.progress import Listener
 from workbench.tables import Table
 
-PIPE_WIDTH = 160  # where nobody's window limits the width, no cell need be cut
+PIPE_WIDTH = 200  # where nobody's window limits the width, no cell need be cut
 
 
 class Terminal(Listener):

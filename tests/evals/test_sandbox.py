@@ -203,7 +203,9 @@ def test_a_backend_that_dies_does_not_end_the_run(shop, admin):
     killer = threading.Thread(target=kill)
     killer.start()
     with pytest.raises(QueryFailed, match="timeout"):
-        shop.run("SELECT count(*) FROM generate_series(1, 100000) a, generate_series(1, 100000) b", timeout_s=1, max_rows=1)
+        shop.run(
+            "SELECT count(*) FROM generate_series(1, 100000) a, generate_series(1, 100000) b", timeout_s=1, max_rows=1
+        )
     killer.join()
     assert ended == [(True,)]
 
@@ -239,7 +241,7 @@ def test_a_session_survives_a_failed_query(shop):
 def test_the_session_is_the_same_everywhere(shop):
     wanted = {"TimeZone": "UTC", "search_path": "public", "max_parallel_workers_per_gather": "0"}
     columns = ", ".join(f"current_setting('{name}')" for name in wanted)
-    assert shop.run("SELECT {columns}", timeout_s=5, max_rows=1).rows == [tuple(wanted.values())]
+    assert shop.run(f"SELECT {columns}", timeout_s=5, max_rows=1).rows == [tuple(wanted.values())]
 
 
 def test_values_python_cannot_hold_come_as_text(shop):
