@@ -1,9 +1,13 @@
 """Prompts, byte for byte as the models were trained on them."""
 
+import dataclasses
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from workbench.checkpoint import Checkpoint
 from workbench.prompt import PROMPTS, V3, prompt_for
 
 # defog-ai/sqlcoder (Apache-2.0), prompt.md at commits 2313019, 91f82a6 and ba0187a; written as single
@@ -89,3 +93,9 @@ def test_the_models_name_tells_its_prompt(model: str, prompt: str) -> None:
 def test_what_ends_an_answer() -> None:
     assert PROMPTS["v3"].stop == (";", "[/SQL]")
     assert all(PROMPTS[name].stop == ("```",) for name in ("nano", "v1", "v2"))
+
+
+def test_a_user_can_name_the_prompt_of_a_folder_whose_name_tells_nothing() -> None:
+    checkpoint = Checkpoint("snapshot", Path("x"), None, {}, {})
+    assert checkpoint.prompt.name == "v3"
+    assert dataclasses.replace(checkpoint, prompt_name="v1").prompt.name == "v1"

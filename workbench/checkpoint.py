@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.artifact import sha256_file, sha256_json
 from workbench.errors import CheckpointError
-from workbench.prompt import Prompt, prompt_for
+from workbench.prompt import PROMPTS, Prompt, prompt_for
 
 if TYPE_CHECKING:
     import torch
@@ -71,6 +71,7 @@ class Checkpoint:
         revision: commit of the Hub repository, ``None`` for a folder.
         config: the parsed ``config.json``.
         tensors: by name; tied tensors that the file does not hold are not listed.
+        prompt_name: the prompt it was trained on, where the user says so; else its id tells.
     """
 
     id: str
@@ -78,6 +79,7 @@ class Checkpoint:
     revision: str | None
     config: dict[str, Any]
     tensors: dict[str, TensorInfo]
+    prompt_name: str | None = None
 
     @property
     def model_name(self) -> str:
@@ -92,7 +94,7 @@ class Checkpoint:
     @property
     def prompt(self) -> Prompt:
         """The prompt this model was trained on."""
-        return prompt_for(self.id)
+        return PROMPTS[self.prompt_name] if self.prompt_name else prompt_for(self.id)
 
     @property
     def parameters(self) -> int:

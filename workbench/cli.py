@@ -15,6 +15,7 @@ import click
 
 from workbench import __version__
 from workbench.nano import MODEL_NAME
+from workbench.prompt import PROMPTS
 
 if TYPE_CHECKING:
     from workbench.progress import Listener
@@ -77,6 +78,11 @@ _store = click.option(
 @_target
 @_model
 @_store
+@click.option(
+    "--prompt",
+    type=click.Choice(sorted(PROMPTS)),
+    help="Prompt the model was trained on. Default: by the model's name, v3 for a stranger.",
+)
 @click.option(
     "--questions",
     multiple=True,

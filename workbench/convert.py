@@ -71,6 +71,7 @@ def build_key(checkpoint: Checkpoint, recipe: Recipe, weights: Format[Options], 
     return sha256_json(
         {
             "source": checkpoint.digest,
+            "prompt": checkpoint.prompt.name,
             "recipe": recipe.model_dump(mode="json", exclude={"description", "backends"}),
             "tools": tool_versions(weights.libraries),
             "calibration": sha256_json(list(calibration)),

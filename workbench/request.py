@@ -19,6 +19,7 @@ class BuildRequest:
         recipes: names or paths; empty means all shipped.
         model: folder, Hub id, or the bundled model.
         revision: of a Hub id.
+        prompt: name of the prompt the model was trained on; ``None`` lets the model's name tell.
         out: store: artifacts, reports and the local tracking database.
         context: tokens to plan for; default the model's limit.
         questions: CSV files; empty means the bundled sets.
@@ -33,6 +34,7 @@ class BuildRequest:
     recipes: tuple[str, ...] = ()
     model: str = MODEL_NAME
     revision: str | None = None
+    prompt: str | None = None
     out: Path = Path("artifacts")
     context: int | None = None
     questions: tuple[Path, ...] = ()
