@@ -177,3 +177,14 @@ JSON = st.recursive(
 @given(st.dictionaries(st.text(), JSON))
 def test_the_digest_does_not_depend_on_the_order_of_keys(value: dict[str, object]) -> None:
     assert sha256_json(value) == sha256_json(dict(reversed(value.items())))
+
+
+def test_what_a_killed_build_left_is_cleared_and_a_running_one_is_not(tmp_path):
+    dead, alive = tmp_path / ".a.partial-4194303", tmp_path / ".a.partial-1"  # above any default pid, and init
+    for folder in (dead, alive):
+        folder.mkdir()
+    with staged(tmp_path / "a") as folder:
+        (folder / "w").write_text("w")
+    assert not dead.exists()
+    assert alive.exists()
+    assert (tmp_path / "a" / "w").is_file()

@@ -152,7 +152,7 @@ def staged(final: Path) -> Iterator[Path]:
     """
     partial = final.with_name(f".{final.name}.partial-{os.getpid()}")
     try:
-        shutil.rmtree(partial, ignore_errors=True)
+        _clear_abandoned(final)
         partial.mkdir(parents=True)
         yield partial
         _replace_folder(partial, final)
@@ -162,6 +162,17 @@ def staged(final: Path) -> Iterator[Path]:
         raise storage_error(error, final) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _clear_abandoned(final: Path) -> None:
+    """Remove what killed builds of the same artifact left behind: hidden folders of processes that are no more."""
+    import psutil
+
+    for kind in ("partial", "old"):
+        for left in final.parent.glob(f".{final.name}.{kind}-*"):
+            pid = left.name.rsplit("-", 1)[-1]
+            if pid.isdigit() and (int(pid) == os.getpid() or not psutil.pid_exists(int(pid))):
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def _replace_folder(partial: Path, final: Path) -> None:
