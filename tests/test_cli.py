@@ -90,6 +90,11 @@ def test_a_model_without_config(model_copy):
     refused(run("build", "--profile", "cpu", "--model", model_copy), "no config.json")
 
 
+def test_a_model_without_tokenizer(model_copy, tmp_path):
+    (model_copy / "tokenizer.json").unlink()
+    refused(run("build", "--profile", "cpu", "--model", model_copy, "--out", tmp_path / "o"), "no tokenizer.json")
+
+
 def test_a_truncated_shard(model_copy, tmp_path):
     weights = model_copy / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1000])

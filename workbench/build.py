@@ -118,6 +118,7 @@ def _prepare(request: BuildRequest, listener: Listener) -> _Work:
         raise WorkbenchError(f"none of the recipes can be built for {profile.name}; the plan above says why")
     _check_writable(request.out / peeked.model_name)
     checkpoint = open_checkpoint(request.model, request.revision or peeked.revision)  # fetches what is on the Hub
+    checkpoint.check_tokenizer()
     checkpoint = dataclasses.replace(checkpoint, prompt_name=request.prompt)
     listener.note(f"asked with prompt {checkpoint.prompt.name}" + ("" if request.prompt else " (by the model's name)"))
     return _Work(request, checkpoint, plan, describe(quick=True), sets, listener)

@@ -129,6 +129,13 @@ class Checkpoint:
         files = sorted(file for file in weights | small if file.is_file())
         return sha256_json({file.name: sha256_file(file) for file in files})
 
+    def check_tokenizer(self) -> None:
+        """Refuse a checkpoint without a tokenizer, before hours go into its weights."""
+        if not any((self.path / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json")):
+            raise CheckpointError(
+                f"{self.path} has no tokenizer.json; put the model's tokenizer files beside its weights"
+            )
+
     def small_files(self) -> list[Path]:
         """Tokenizer and generation config, to be copied beside converted weights."""
         names = ("generation_config.json", *TOKENIZER_FILES)

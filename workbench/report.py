@@ -192,10 +192,8 @@ def recommend(artifacts: tuple[ArtifactReport, ...], profile: str) -> tuple[str 
         return chosen.recipe, f"{_accuracy_text(chosen)} and the smallest file of those as accurate"
     speed, chosen = min(timed, key=lambda pair: pair[0].value or 0.0)
     kind = "measured here" if speed.kind == "measured" else f"predicted for {profile}"
-    return chosen.recipe, (
-        f"{_accuracy_text(chosen)}, and of the {len(timed)} as accurate it answers soonest: "
-        f"{speed.value:.2f} s for a typical question ({kind})"
-    )
+    place = "it answers in" if len(timed) == 1 else f"of the {len(timed)} as accurate it answers soonest:"
+    return chosen.recipe, (f"{_accuracy_text(chosen)}, and {place} {speed.value:.2f} s for a typical question ({kind})")
 
 
 def _reference_accuracy(scored: list[ArtifactReport]) -> float:
