@@ -83,3 +83,9 @@ def test_without_speeds_the_smallest_wins():
 
 def test_nothing_scored_recommends_nothing():
     assert recommend((artifact("a", sets=(), error="died"),), "cpu")[0] is None
+
+
+def test_a_model_that_is_never_right_is_not_recommended():
+    found, reason = recommend((artifact("a", 0), artifact("b", 0)), "cpu")
+    assert found is None
+    assert "--prompt" in reason

@@ -184,6 +184,8 @@ def recommend(artifacts: tuple[ArtifactReport, ...], profile: str) -> tuple[str 
     scored = [a for a in artifacts if a.error is None and a.sets]
     if not scored:
         return None, "no artifact was scored"
+    if not any(a.sets[0].overall.correct for a in scored):
+        return None, "no artifact answered a single question right; is this the prompt it was trained on (--prompt)?"
     floor = _reference_accuracy(scored) - 0.02
     right = [a for a in scored if a.sets[0].overall.value >= floor and not _provably_worse(a)]
     timed = [(speed, a) for a in right if (speed := a.measurement("question_s"))]

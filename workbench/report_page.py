@@ -62,7 +62,7 @@ def report_markdown(report: BuildReport) -> str:
 
 def _recommendation(report: BuildReport) -> str:
     if report.recommended is None:
-        return f"No recommendation: {report.reason}."
+        return f"No recommendation: {report.reason}"
     return f"**Recommended: `{report.recommended}`** - {report.reason}."
 
 
