@@ -207,6 +207,21 @@ def storage_error(error: OSError, path: Path) -> StorageError:
     return StorageError(f"{reason.format(path=path)} or choose another folder with --out")
 
 
+def check_writable(folder: Path) -> None:
+    """Make a folder and see that it can be written: fail before the work, not after it.
+
+    Raises:
+        StorageError: it cannot.
+    """
+    probe = folder / f".probe-{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise storage_error(error, folder) from error
+
+
 def sha256_file(path: Path) -> str:
     """Hex sha256 of a file, read in pieces."""
     with path.open("rb") as handle:

@@ -9,14 +9,13 @@ The report is on disk before the tracker is asked for anything.
 from __future__ import annotations
 
 import dataclasses
-import os
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench import catalog
-from workbench.artifact import storage_error
+from workbench.artifact import check_writable
 from workbench.checkpoint import Checkpoint, open_checkpoint, peek_checkpoint
 from workbench.convert import Made, make_artifact, tool_versions
 from workbench.errors import WorkbenchError
@@ -26,11 +25,11 @@ from workbench.measurements import artifact_measurements
 from workbench.nano import DATA_DIR
 from workbench.plan import Plan, PlannedArtifact, make_plan, plan_record
 from workbench.progress import SILENT, Listener
-from workbench.questions import Question, QuestionSet, load_question_set
+from workbench.questions import QuestionSet, load_question_set
 from workbench.report import ArtifactReport, BuildReport, SetScores, recommend
 from workbench.report_page import write_report
 from workbench.request import BuildRequest, question_sets
-from workbench.scoring import set_scores, write_predictions
+from workbench.scoring import score_answers, set_scores, split_by_set, write_predictions
 from workbench.tables import LEGEND, comparison_table, plan_table, score_text
 from workbench.tracking import tracked_build
 from workbench.trial import TrialResult, TrialTask, run_trial
@@ -53,7 +52,7 @@ class BuildOutcome:
     receipt: TrackingReceipt
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Work:
     """What the steps of one build share."""
 
@@ -63,17 +62,11 @@ class _Work:
     machine: Machine
     sets: list[QuestionSet]
     listener: Listener
-    verdicts: dict[str, list[list[Verdict]]] = field(default_factory=dict)
 
     @property
     def here(self) -> bool:
         """Whether this machine is the profile's."""
         return self.machine.matches(self.plan.profile)
-
-    def prompt_text(self, question_set: QuestionSet, question: Question) -> str:
-        """What the model is shown for one question."""
-        schema = question_set.schema(question.db_name)
-        return self.checkpoint.prompt.render(schema, question.question, question.instructions)
 
     @property
     def folder(self) -> Path:
@@ -108,7 +101,7 @@ def build(request: BuildRequest, listener: Listener = SILENT) -> BuildOutcome:
 def _prepare(request: BuildRequest, listener: Listener) -> _Work:
     """Check everything that can be checked before any work is done."""
     profile = catalog.get_profile(request.profile)
-    recipes = [catalog.get_recipe(name) for name in request.recipes or catalog.recipe_names()]
+    recipes = catalog.get_recipes(request.recipes)
     peeked = peek_checkpoint(request.model, request.revision)
     sets = question_sets(request.questions, request.limit)
     plan = make_plan(peeked, profile, recipes, request.context)
@@ -116,23 +109,12 @@ def _prepare(request: BuildRequest, listener: Listener) -> _Work:
     listener.table(plan_table(plan), LEGEND)
     if not plan.chosen:
         raise WorkbenchError(f"none of the recipes can be built for {profile.name}; the plan above says why")
-    _check_writable(request.out / peeked.model_name)
-    checkpoint = open_checkpoint(request.model, request.revision or peeked.revision)  # fetches what is on the Hub
+    check_writable(request.out / peeked.model_name)
+    checkpoint = open_checkpoint(request.model, peeked.revision)  # of a Hub id, the very commit that was planned
     checkpoint.check_tokenizer()
     checkpoint = dataclasses.replace(checkpoint, prompt_name=request.prompt)
     listener.note(f"asked with prompt {checkpoint.prompt.name}" + ("" if request.prompt else " (by the model's name)"))
     return _Work(request, checkpoint, plan, describe(quick=True), sets, listener)
-
-
-def _check_writable(folder: Path) -> None:
-    """Fail before the work, not after it."""
-    probe = folder / f".probe-{os.getpid()}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"")
-        probe.unlink()
-    except OSError as error:
-        raise storage_error(error, folder) from error
 
 
 def _open_server(database_url: str | None) -> Server:
@@ -155,22 +137,22 @@ def _convert_all(work: _Work) -> dict[str, Made]:
 
 def _calibration(checkpoint: Checkpoint) -> list[str]:
     """The bundled training questions with their answers, in the model's own prompt."""
-    questions = load_question_set(DATA_DIR / "calibration.csv")
-    prompt = checkpoint.prompt
-    return [
-        prompt.render(questions.schema(q.db_name), q.question, q.instructions) + f"{q.query}\n{prompt.stop[0]}"
-        for q in questions.questions
-    ]
+    asked = load_question_set(DATA_DIR / "calibration.csv")
+    end = f"\n{checkpoint.prompt.stop[0]}"
+    prompts = _prompts(checkpoint, asked)
+    return [prompt + q.query + end for prompt, q in zip(prompts, asked.questions, strict=True)]
 
 
 def _run_all(work: _Work, made: dict[str, Made]) -> dict[str, TrialResult | WorkbenchError]:
     results: dict[str, TrialResult | WorkbenchError] = {}
+    prompts = [_prompts(work.checkpoint, one) for one in work.sets]
     for planned in work.plan.chosen:
         name = planned.recipe.name
         work.listener.step(f"Run {name} in {catalog.get_runtime(planned.recipe.runtime).title}")
         try:
             results[name] = run_trial(
-                _task(work, planned, made[name]), lambda done, total: work.listener.advance("questions", done, total)
+                _task(work, planned, made[name], prompts),
+                lambda done, total: work.listener.advance("questions", done, total),
             )
         except WorkbenchError as error:  # one artifact's failure is a line in the report, not the end of the build
             results[name] = error
@@ -178,16 +160,21 @@ def _run_all(work: _Work, made: dict[str, Made]) -> dict[str, TrialResult | Work
     return results
 
 
-def _task(work: _Work, planned: PlannedArtifact, made: Made) -> TrialTask:
-    prompts = [work.prompt_text(one, q) for one in work.sets for q in one.questions]
-    first = sorted(prompts[: len(work.sets[0].questions)], key=len)
+def _prompts(checkpoint: Checkpoint, asked: QuestionSet) -> list[str]:
+    """What the model is shown for each question."""
+    prompt = checkpoint.prompt
+    return [prompt.render(asked.schema(q.db_name), q.question, q.instructions) for q in asked.questions]
+
+
+def _task(work: _Work, planned: PlannedArtifact, made: Made, prompts: list[list[str]]) -> TrialTask:
+    first = sorted(prompts[0], key=len)
     return TrialTask(
         artifact=str(made.artifact.path),
         runtime=planned.recipe.runtime,
         device=device_for(work.plan.profile, work.machine),
         context=work.plan.context,
-        threads=work.request.threads or os.cpu_count() or 1,
-        prompts=prompts,
+        threads=work.request.threads or work.machine.cores,
+        prompts=[text for one in prompts for text in one],
         stop=list(work.checkpoint.prompt.stop),
         max_new_tokens=MAX_NEW_TOKENS,
         timed_prompt=first[len(first) // 2] if work.here else None,
@@ -206,12 +193,17 @@ def _score_all(
 ) -> tuple[ArtifactReport, ...]:
     """Score every artifact's answers; the databases are loaded and the golds run once for all."""
     work.listener.step("Score the answers on PostgreSQL")
-    reference = reference_name(work.plan)
-    rows = {row.recipe.name: row for row in work.plan.chosen}
-    # The reference first: the others are compared with it.
-    names = sorted(rows, key=lambda name: name != reference)
-    reports = {name: _artifact_report(work, rows[name], made[name], trials[name], server) for name in names}
-    return tuple(reports[name] for name in rows)
+    verdicts = {
+        name: score_answers(work.sets, trial.answers, server)
+        for name, trial in trials.items()
+        if isinstance(trial, TrialResult)
+    }
+    reports = []
+    for planned in work.plan.chosen:
+        name = planned.recipe.name
+        report = _artifact_report(work, planned, made[name], trials[name])
+        reports.append(dataclasses.replace(report, sets=_scored_sets(work, name, trials[name], verdicts)))
+    return tuple(reports)
 
 
 def reference_name(plan: Plan) -> str | None:
@@ -220,8 +212,9 @@ def reference_name(plan: Plan) -> str | None:
 
 
 def _artifact_report(
-    work: _Work, planned: PlannedArtifact, made: Made, trial: TrialResult | WorkbenchError, server: Server
+    work: _Work, planned: PlannedArtifact, made: Made, trial: TrialResult | WorkbenchError
 ) -> ArtifactReport:
+    """Everything but the scores."""
     manifest = made.artifact.manifest
     runtime = catalog.get_runtime(planned.recipe.runtime)
     common = ArtifactReport(
@@ -240,28 +233,26 @@ def _artifact_report(
     return dataclasses.replace(
         common,
         measurements=tuple(artifact_measurements(planned, manifest, trial, work.machine.label, work.here)),
-        sets=tuple(_score_sets(work, planned.recipe.name, trial, server)),
         notes=tuple(trial.notes),
     )
 
 
-def _score_sets(work: _Work, name: str, trial: TrialResult, server: Server) -> list[SetScores]:
-    """Verdicts and scores of one artifact, set by set; its predictions are written beside the report."""
-    from workbench.evals.sql_accuracy import score_predictions
-
-    scored: list[SetScores] = []
-    start = 0
-    reference = work.verdicts.get(reference_name(work.plan) or "")
-    work.verdicts[name] = []
+def _scored_sets(
+    work: _Work, name: str, trial: TrialResult | WorkbenchError, verdicts: dict[str, list[list[Verdict]]]
+) -> tuple[SetScores, ...]:
+    """Scores of one artifact, set by set; its predictions are written beside the report."""
+    if isinstance(trial, WorkbenchError):
+        return ()
+    reference = reference_name(work.plan)
+    compared = verdicts.get(reference) if reference and reference != name else None
+    answers = split_by_set(work.sets, trial.answers)
+    scored = []
     for index, one in enumerate(work.sets):
-        answers = trial.answers[start : start + len(one.questions)]
-        start += len(one.questions)
-        verdicts = score_predictions(one, answers, server)
-        work.verdicts[name].append(verdicts)
-        scored.append(set_scores(one, verdicts, reference[index] if reference else None))
-        write_predictions(work.report_folder / "predictions" / f"{name}.{one.name}.jsonl", one, answers, verdicts)
+        own = verdicts[name][index]
+        scored.append(set_scores(one, own, compared[index] if compared else None))
+        write_predictions(work.report_folder / "predictions" / f"{name}.{one.name}.jsonl", one, answers[index], own)
     work.listener.note(f"{name}: " + ", ".join(f"{one.question_set} {score_text(one.overall)}" for one in scored))
-    return scored
+    return tuple(scored)
 
 
 def _report(work: _Work, artifacts: tuple[ArtifactReport, ...], seconds: float) -> BuildReport:

@@ -6,6 +6,7 @@ A user's own file works wherever a name does: ``--recipe ./mine.yaml``.
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -69,6 +70,11 @@ def get_recipe(name: str) -> Recipe:
         known = ", ".join(plugins.member_names(workbench.runtimes))
         raise ConfigError(name, [f"runtime: there is no runtime {recipe.runtime!r}; there are {known}"])
     return recipe
+
+
+def get_recipes(names: Sequence[str]) -> list[Recipe]:
+    """Recipes by name or path; all shipped ones when none is named."""
+    return [get_recipe(name) for name in names or recipe_names()]
 
 
 def get_profile(name: str) -> HardwareProfile:

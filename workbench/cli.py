@@ -136,8 +136,7 @@ def plan(
     from workbench.plan import make_plan, plan_record
     from workbench.tables import LEGEND, plan_table
 
-    hardware = catalog.get_profile(profile)
-    chosen = [catalog.get_recipe(name) for name in recipes or catalog.recipe_names()]
+    hardware, chosen = catalog.get_profile(profile), catalog.get_recipes(recipes)
     result = make_plan(peek_checkpoint(model, revision), hardware, chosen, context)
     if as_json:
         click.echo(json.dumps(plan_record(result), indent=2))

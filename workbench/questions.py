@@ -14,12 +14,11 @@ reads when present: ``hardness`` (Spider's easy, medium, hard, extra) and ``orde
 from __future__ import annotations
 
 import csv
-import hashlib
-import json
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
+from workbench.artifact import sha256_json
 from workbench.errors import ConfigError, EvaluationError
 
 REQUIRED_COLUMNS = ("question", "query", "db_name", "query_category")
@@ -82,8 +81,7 @@ class QuestionSet:
     def digest(self) -> str:
         """sha256 over the questions and the databases they use."""
         data = {name: [self.schema(name), self.rows(name)] for name in self.db_names()}
-        text = json.dumps([[asdict(question) for question in self.questions], data], sort_keys=True)
-        return hashlib.sha256(text.encode("utf-8")).hexdigest()
+        return sha256_json([[asdict(question) for question in self.questions], data])
 
     def db_names(self) -> list[str]:
         """Databases the questions use, sorted."""

@@ -14,7 +14,25 @@ from workbench.questions import QuestionSet
 from workbench.report import SetScores
 
 if TYPE_CHECKING:
+    from workbench.evals.postgres import Server
     from workbench.evals.sql_accuracy import Verdict
+
+
+def split_by_set(sets: Sequence[QuestionSet], answers: Sequence[str]) -> list[list[str]]:
+    """Answers to all sets in a row, cut into those of each set."""
+    rest = iter(answers)
+    return [[next(rest) for _ in one.questions] for one in sets]
+
+
+def score_answers(sets: Sequence[QuestionSet], answers: Sequence[str], server: Server) -> list[list[Verdict]]:
+    """Verdicts of one artifact, set by set.
+
+    Raises:
+        EvaluationError: a database does not load, a gold fails, or the server is gone.
+    """
+    from workbench.evals.sql_accuracy import score_predictions
+
+    return [score_predictions(one, own, server) for one, own in zip(sets, split_by_set(sets, answers), strict=True)]
 
 
 def set_scores(
