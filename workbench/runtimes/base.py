@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import ClassVar, Self
 
 from workbench.artifact import Artifact
+from workbench.plugins import installed_version
 
 
 @dataclass(frozen=True)
@@ -165,9 +166,4 @@ class Runtime(ABC):
 
     def version(self) -> str:
         """Version of the engine's distribution, read without importing it."""
-        from importlib.metadata import PackageNotFoundError, version
-
-        try:
-            return version(self.requires[0][1].split("[")[0].split("==")[0])
-        except PackageNotFoundError:
-            return "not installed"
+        return installed_version(self.requires[0][1]) or "not installed"
