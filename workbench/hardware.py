@@ -10,10 +10,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from workbench.errors import ConfigError, WorkbenchError
-from workbench.recipe import Backend, describe_faults, read_yaml
+from workbench.recipe import Backend, check_document, read_yaml
 
 GIB = 1024**3
 Size = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -119,16 +119,9 @@ def load_profile(path: Path) -> HardwareProfile:
         ConfigError: with every fault of the file.
     """
     document = read_yaml(path)
-    faults: list[str] = []
-    profile: HardwareProfile | None = None
-    try:
-        profile = HardwareProfile.model_validate(document)
-    except ValidationError as error:
-        faults += describe_faults(error)
+    profile, faults = check_document(HardwareProfile, document, path)
     if "chosen_gib" in document:
         faults.append("chosen_gib: unknown key")  # chosen by the user of a profile, never by the file
-    if isinstance(document.get("name"), str) and document["name"] != path.stem:
-        faults.append(f"name: is {document['name']!r} but the file is called {path.name}; make them the same")
     if profile is None or faults:
         raise ConfigError(str(path), faults)
     return profile

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from workbench.errors import ConfigError
 
 Backend = Literal["cuda", "metal", "cpu"]
+ModelT = TypeVar("ModelT", bound=BaseModel)
 # Given a format's name, the pydantic model of its options, or None when there is no such format.
 OptionsModel = Callable[[str], type[BaseModel] | None]
 
@@ -53,14 +54,7 @@ def load_recipe(path: Path, options_model: OptionsModel) -> Recipe:
         ConfigError: with every fault of the file.
     """
     document = read_yaml(path)
-    faults: list[str] = []
-    recipe: Recipe | None = None
-    try:
-        recipe = Recipe.model_validate(document)
-    except ValidationError as error:
-        faults += describe_faults(error)
-    if recipe is not None and recipe.name != path.stem:
-        faults.append(f"name: is {recipe.name!r} but the file is called {path.name}; make them the same")
+    recipe, faults = check_document(Recipe, document, path)
     options, option_faults = _check_options(document, options_model)
     faults += option_faults
     if recipe is None or faults:
@@ -91,6 +85,19 @@ class _Loader(yaml.SafeLoader):
         if twice:
             raise yaml.constructor.ConstructorError(None, None, f"{twice[0]!r} is given twice", node.start_mark)
         return super().construct_mapping(node, deep)
+
+
+def check_document(model: type[ModelT], document: dict[str, Any], path: Path) -> tuple[ModelT | None, list[str]]:
+    """What a YAML file says, if its keys and values are right, and its faults; a file bears the name it states."""
+    checked, faults = None, []
+    try:
+        checked = model.model_validate(document)
+    except ValidationError as error:
+        faults += describe_faults(error)
+    name = document.get("name")
+    if isinstance(name, str) and name != path.stem:
+        faults.append(f"name: is {name!r} but the file is called {path.name}; make them the same")
+    return checked, faults
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def plan_table(plan: Plan) -> Table:
                 "yes" if row.build else "no",
                 DASH if size is None else "~" + size_text(size),
                 DASH if memory is None else "~" + size_text(memory),
-                DASH if speed is None else f"~{float(f'{speed:.2g}'):,.0f}",
+                DASH if speed is None else f"~{_two_digits(speed):,.0f}",
                 row.reason,
             )
         )
@@ -135,7 +135,11 @@ def _mark(measurement: Measurement) -> str:
 def _rounded(measurement: Measurement) -> float:
     """The value; of a prediction two digits, for it knows no more."""
     value = measurement.value or 0.0
-    return value if measurement.kind == "measured" else float(f"{value:.2g}")
+    return value if measurement.kind == "measured" else _two_digits(value)
+
+
+def _two_digits(value: float) -> float:
+    return float(f"{value:.2g}")
 
 
 def seconds_text(measurement: Measurement | None) -> str:
