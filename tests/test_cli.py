@@ -85,6 +85,11 @@ def test_a_faulty_recipe_tells_all_faults(tmp_path):
     refused(run("validate", tmp_path / "mine.yaml"), "speed: unknown key")
 
 
+def test_an_unknown_engine_is_told_with_the_other_faults(tmp_path):
+    (tmp_path / "mine.yaml").write_text("name: mine\nformat: fp16\nruntime: vllm9\nbackends: [cpu]\nspeed: 9\n")
+    refused(run("validate", tmp_path / "mine.yaml"), "speed: unknown key", "no runtime 'vllm9'")
+
+
 def test_a_model_without_config(model_copy):
     (model_copy / "config.json").unlink()
     refused(run("build", "--profile", "cpu", "--model", model_copy), "no config.json")

@@ -65,11 +65,8 @@ def get_recipe(name: str) -> Recipe:
         WorkbenchError: no such recipe, with the nearest name.
         ConfigError: the file has faults.
     """
-    recipe = load_recipe(_resolve("recipe", name, recipes_dir()), _options_model)
-    if plugins.find_member(workbench.runtimes, recipe.runtime, "RUNTIME") is None:
-        known = ", ".join(plugins.member_names(workbench.runtimes))
-        raise ConfigError(name, [f"runtime: there is no runtime {recipe.runtime!r}; there are {known}"])
-    return recipe
+    runtimes = plugins.member_names(workbench.runtimes)
+    return load_recipe(_resolve("recipe", name, recipes_dir()), _options_model, runtimes)
 
 
 def get_recipes(names: Sequence[str]) -> list[Recipe]:

@@ -7,7 +7,7 @@ faults of a file are reported together.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -44,8 +44,13 @@ class Recipe(BaseModel):
     options: dict[str, Any] = Field(default_factory=dict)
 
 
-def load_recipe(path: Path, options_model: OptionsModel) -> Recipe:
+def load_recipe(path: Path, options_model: OptionsModel, runtimes: Collection[str] | None = None) -> Recipe:
     """Read one recipe and check it whole, options included.
+
+    Args:
+        path: the file.
+        options_model: finds the options of a format.
+        runtimes: names a recipe may give; ``None`` takes any.
 
     Returns:
         The recipe with ``options`` completed by the format's defaults.
@@ -57,6 +62,9 @@ def load_recipe(path: Path, options_model: OptionsModel) -> Recipe:
     recipe, faults = check_document(Recipe, document, path)
     options, option_faults = _check_options(document, options_model)
     faults += option_faults
+    runtime = document.get("runtime")
+    if runtimes is not None and isinstance(runtime, str) and runtime not in runtimes:
+        faults.append(f"runtime: there is no runtime {runtime!r}; there are {', '.join(runtimes)}")
     if recipe is None or faults:
         raise ConfigError(str(path), faults)
     return recipe.model_copy(update={"options": options})
