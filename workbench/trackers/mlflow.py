@@ -65,7 +65,7 @@ class MlflowTracker(Tracker):
         uri = resolve_uri(tracking_uri, store)
         with _quiet(), _user_errors(uri, store):
             client = _client(uri)
-            experiment = _experiment(client, build.experiment, store if _is_local(uri, store) else None)
+            experiment = _experiment(client, build.experiment, store if uri == _local_uri(store) else None)
             with _run(client, experiment, build.parent, None) as parent:
                 _log(client, parent, build.parent, log_weights)
                 children = []
@@ -81,7 +81,7 @@ TRACKER = MlflowTracker()
 
 def resolve_uri(tracking_uri: str | None, store: Path) -> str:
     """The explicit URI, else ``MLFLOW_TRACKING_URI``, else the SQLite store in ``store``."""
-    return tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{store.resolve() / DATABASE_NAME}"
+    return tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or _local_uri(store)
 
 
 def public_uri(text: str) -> str:
@@ -99,15 +99,16 @@ def ui_command(store: Path, tracking_uri: str | None, port: int) -> list[str]:
     uri = resolve_uri(tracking_uri, store)
     if uri.startswith(("http://", "https://")):
         raise WorkbenchError(f"{public_uri(uri)} is a server with pages of its own; open it in a browser")
-    if _is_local(uri, store) and not (store / DATABASE_NAME).is_file():
+    if uri == _local_uri(store) and not (store / DATABASE_NAME).is_file():
         raise WorkbenchError(f"{store} holds no recorded build yet; run: workbench build --out {store}")
     _apply_settings()
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri]
     return [*command, "--host", "127.0.0.1", "--port", str(port)]
 
 
-def _is_local(uri: str, store: Path) -> bool:
-    return uri == resolve_uri(f"sqlite:///{store.resolve() / DATABASE_NAME}", store)
+def _local_uri(store: Path) -> str:
+    """The SQLite database in ``store``."""
+    return f"sqlite:///{store.resolve() / DATABASE_NAME}"
 
 
 def _apply_settings() -> None:
@@ -150,7 +151,7 @@ def _user_errors(uri: str, store: Path) -> Iterator[None]:
             f"the tracking URI {where} needs the database driver {error.name}; run: pip install {error.name}; {kept}"
         ) from error
     except (MlflowException, SQLAlchemyError, RequestException, OSError) as error:
-        if isinstance(error, OSError) and not isinstance(error, RequestException) and _is_local(uri, store):
+        if isinstance(error, OSError) and not isinstance(error, RequestException) and uri == _local_uri(store):
             raise storage_error(error, store) from error
         reason = public_uri(str(error)).strip().splitlines() or [type(error).__name__]
         raise WorkbenchError(
