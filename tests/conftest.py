@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,14 @@ def _config(architecture: str) -> Any:
         vocab_size=VOCABULARY, max_position_embeddings=256, hidden_size=256, num_hidden_layers=2,
         num_attention_heads=4, num_key_value_heads=2, intermediate_size=512, initializer_range=0.08, **ids,
     )  # fmt: skip
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Digests that tests remember stay out of the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from workbench.checkpoint import Checkpoint, TensorInfo
+from workbench.checkpoint import Checkpoint
+from workbench.tensors import TensorInfo
 
 SQLCODER_CONFIG = {
     "model_type": "gpt_bigcode",

@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from workbench.checkpoint import MAX_HEADER_BYTES, open_checkpoint, read_header
+from workbench.checkpoint import open_checkpoint
 from workbench.errors import CheckpointError
+from workbench.tensors import MAX_HEADER_BYTES, read_header
 
 CONFIG = {"model_type": "gpt_bigcode", "n_positions": 64, "n_embd": 4}
 TENSORS = {

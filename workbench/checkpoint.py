@@ -1,30 +1,31 @@
-"""Checkpoints: the source weights, read lazily tensor by tensor.
+"""Checkpoints: the source weights, read lazily chunk by chunk.
 
 A checkpoint is a local folder or a Hub repository ``org/name`` (``org/name@revision``). Opening one
-reads the config and the safetensors headers only (format: 8 bytes little-endian header length, then JSON
-with dtype, shape and byte offsets of each tensor; github.com/huggingface/safetensors), so a plan
-costs no weights and no torch. Old repositories with ``pytorch_model*.bin`` are pickles: they are not opened.
+reads the config and the tensor headers only (``workbench/tensors.py``), so a plan costs no weights and no
+torch. Old repositories with ``pytorch_model*.bin`` are pickles: they are not opened.
+
+A checkpoint has a digest, over the contents, and an identity, over its files' sizes and times: the digest costs a
+pass over all weights, which a conversion makes anyway, and is remembered under the identity.
 """
 
 from __future__ import annotations
 
 import json
-import math
-import struct
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from workbench import digest_memory
 from workbench.artifact import sha256_file, sha256_json
 from workbench.errors import CheckpointError
 from workbench.prompt import PROMPTS, Prompt, prompt_for
+from workbench.tensors import Digests, TensorInfo, read_header, read_rows, unique_elements
 
 if TYPE_CHECKING:
     import torch
 
-DTYPE_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
-MAX_HEADER_BYTES = 100_000_000  # the safetensors reference implementation's own limit
 TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -40,28 +41,6 @@ HUB_PATTERNS = ("config.json", "generation_config.json", "*.safetensors", "*.saf
 
 
 @dataclass(frozen=True)
-class TensorInfo:
-    """Where one tensor lies.
-
-    Attributes:
-        name: key in the checkpoint.
-        dtype: safetensors' name, e.g. ``F16``.
-        shape: dimensions; a linear layer is (out, in).
-        file: the shard.
-    """
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    file: Path
-
-    @property
-    def numel(self) -> int:
-        """Number of elements."""
-        return math.prod(self.shape)
-
-
-@dataclass(frozen=True)
 class Checkpoint:
     """A model's weights, config and tokenizer on disk.
 
@@ -72,6 +51,7 @@ class Checkpoint:
         config: the parsed ``config.json``.
         tensors: by name; tied tensors that the file does not hold are not listed.
         prompt_name: the prompt it was trained on, where the user says so; else its id tells.
+        digests: of the tensors read so far.
     """
 
     id: str
@@ -80,6 +60,7 @@ class Checkpoint:
     config: dict[str, Any]
     tensors: dict[str, TensorInfo]
     prompt_name: str | None = None
+    digests: Digests = field(default_factory=Digests, compare=False, repr=False)
 
     @property
     def model_name(self) -> str:
@@ -99,7 +80,7 @@ class Checkpoint:
     @property
     def parameters(self) -> int:
         """Number of weights in the files (a tied head is stored once)."""
-        return sum(tensor.numel for tensor in self.tensors.values())
+        return unique_elements(list(self.tensors.values()))
 
     @property
     def context_length(self) -> int:
@@ -110,24 +91,68 @@ class Checkpoint:
         raise CheckpointError(f"{self.path}/config.json names no context length (n_positions); add it")
 
     def read(self, name: str) -> torch.Tensor:
-        """One tensor, read from its shard now (CPU, stored dtype)."""
-        from safetensors import SafetensorError, safe_open
+        """One tensor whole, read from its shard now (CPU, stored dtype)."""
+        import torch
 
+        chunks = list(self.chunks(name))
+        if not chunks:
+            return read_rows(self.tensors[name], slice(0, self.tensors[name].rows))
+        return torch.cat(chunks) if len(chunks) > 1 else chunks[0]
+
+    def chunks(self, name: str) -> Iterator[torch.Tensor]:
+        """A tensor's chunks of rows in order, each read when asked for."""
+        return (self.read_chunk(name, place) for place in range(len(self.tensors[name].chunks)))
+
+    def read_chunk(self, name: str, place: int) -> torch.Tensor:
+        """One of a tensor's chunks, read from its shard now; its digest is noted."""
         info = self.tensors[name]
-        try:
-            with safe_open(info.file, framework="pt") as shard:
-                tensor: torch.Tensor = shard.get_tensor(name)
-                return tensor
-        except (SafetensorError, OSError) as error:
-            raise CheckpointError(f"{info.file} cannot be read ({error}); fetch the checkpoint again") from error
+        values = read_rows(info, info.chunks[place])
+        self.digests.note(info, place, values)
+        return values
 
     @cached_property
     def digest(self) -> str:
-        """sha256 over names and sha256 of config, tokenizer and weight files: changes with any byte of them."""
-        weights = {info.file for info in self.tensors.values()}
-        small = {self.path / name for name in ("config.json", "generation_config.json", *TOKENIZER_FILES)}
-        files = sorted(file for file in weights | small if file.is_file())
-        return sha256_json({file.name: sha256_file(file) for file in files})
+        """sha256 over config, tokenizer and every tensor's name, type, shape and values.
+
+        What was not read yet is read now. The result is remembered, so that an unchanged checkpoint is read once.
+        """
+        known = self.known_digest()
+        if known:
+            return known
+        tensors = {
+            name: [info.dtype, list(info.shape), self._tensor_digest(info)] for name, info in self.tensors.items()
+        }
+        digest = sha256_json({"files": self._small_digests(), "tensors": tensors})
+        digest_memory.remember(self.identity, digest)
+        return digest
+
+    def known_digest(self) -> str | None:
+        """The digest, if these very files were read whole before; ``None`` otherwise. Reads no weights."""
+        return digest_memory.recall(self.identity)
+
+    @cached_property
+    def identity(self) -> str:
+        """sha256 over the small files' contents and the weight files' places, sizes and times: cheap to know."""
+        weights = sorted({info.file for info in self.tensors.values()})
+        stats = {str(file.resolve()): file.stat() for file in weights}
+        return sha256_json(
+            {
+                "files": self._small_digests(),
+                "weights": {name: [s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns] for name, s in stats.items()},
+            }
+        )
+
+    def _small_digests(self) -> dict[str, str]:
+        return {file.name: sha256_file(file) for file in [self.path / "config.json", *self.small_files()]}
+
+    def _tensor_digest(self, info: TensorInfo) -> str:
+        digest = self.digests.get(info)
+        if digest is None:
+            for _ in self.chunks(info.name):
+                pass  # reading notes the digests
+            digest = self.digests.get(info)
+        assert digest is not None  # every chunk was read
+        return digest
 
     def check_tokenizer(self) -> None:
         """Refuse a checkpoint without a tokenizer, before hours go into its weights."""
@@ -246,39 +271,3 @@ def _check_index(path: Path, tensors: dict[str, TensorInfo]) -> None:
         raise CheckpointError(f"{index} cannot be understood ({error}); fetch it again") from error
     if missing:
         raise CheckpointError(f"{path} lacks {', '.join(missing)}; fetch the checkpoint again")
-
-
-def read_header(file: Path) -> list[TensorInfo]:
-    """Tensors of one safetensors file, from its header alone.
-
-    Raises:
-        CheckpointError: no such format, or the file is shorter than its header promises.
-    """
-    size = file.stat().st_size
-    with file.open("rb") as handle:
-        prefix = handle.read(8)
-        length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else 0
-        if not 0 < length <= min(MAX_HEADER_BYTES, size - 8):
-            raise CheckpointError(f"{file} is cut short or no safetensors file; fetch it again")
-        try:
-            tensors, end = _parse_header(json.loads(handle.read(length)), file)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise CheckpointError(f"{file} has a broken header; fetch it again") from error
-    if size != 8 + length + end:
-        raise CheckpointError(f"{file} holds {size} bytes but its header promises {8 + length + end}; fetch it again")
-    return tensors
-
-
-def _parse_header(header: dict[str, Any], file: Path) -> tuple[list[TensorInfo], int]:
-    """Tensors of a header and where the last one ends; each must have the bytes its dtype and shape need."""
-    tensors, end = [], 0
-    for name, entry in header.items():
-        if name == "__metadata__":
-            continue
-        info = TensorInfo(name, entry["dtype"], tuple(entry["shape"]), file)
-        first, last = entry["data_offsets"]
-        if info.numel * DTYPE_BYTES.get(info.dtype, 0) not in {last - first, 0}:  # 0: a dtype we do not know
-            raise ValueError(f"{name} has {last - first} bytes")
-        tensors.append(info)
-        end = max(end, last)
-    return tensors, end

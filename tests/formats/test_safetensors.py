@@ -9,9 +9,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from workbench.checkpoint import read_header
 from workbench.errors import CheckpointError, WorkbenchError
 from workbench.formats._safetensors import INDEX_NAME, Spec, Writer, as_float16, total_bytes
+from workbench.tensors import read_header
 
 SPECS = [Spec("b", "F16", (3, 5)), Spec("a", "I32", (7,)), Spec("empty", "F16", (0, 4)), Spec("c", "F32", (2, 2))]
 TENSORS = {

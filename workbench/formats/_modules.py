@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workbench.checkpoint import Checkpoint, TensorInfo
+from workbench.checkpoint import Checkpoint
 from workbench.errors import CheckpointError
 from workbench.formats._safetensors import Spec
+from workbench.tensors import TensorInfo
 
 # Buffers that old checkpoints carry and every loader makes anew: causal masks and rotary tables.
 _BUFFERS = re.compile(r"\.(attn\.bias|attn\.masked_bias|rotary_emb\.inv_freq)$")

@@ -22,8 +22,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from workbench.checkpoint import DTYPE_BYTES
 from workbench.errors import CheckpointError, WorkbenchError
+from workbench.tensors import DTYPE_BYTES
 
 if TYPE_CHECKING:
     import torch

@@ -24,12 +24,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from workbench.artifact import sha256_json
-from workbench.checkpoint import Checkpoint, TensorInfo
+from workbench.checkpoint import Checkpoint
 from workbench.errors import CheckpointError, WorkbenchError
 from workbench.formats._modules import ARCHITECTURES, MODULES, Modules, float16_spec, kept_tensors, write_config
 from workbench.formats._safetensors import Spec, Writer, as_float16, total_bytes
 from workbench.formats.base import ConversionContext, Format, Options, copy_small_files
 from workbench.quiet import quiet_libraries
+from workbench.tensors import TensorInfo
 
 if TYPE_CHECKING:
     from torch import nn

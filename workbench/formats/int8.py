@@ -20,11 +20,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.checkpoint import Checkpoint, TensorInfo
+from workbench.checkpoint import Checkpoint
 from workbench.formats._modules import ARCHITECTURES, MODULES, float16_spec, kept_tensors, write_config
 from workbench.formats._safetensors import TORCH_NAMES, Spec, Writer, as_float16, total_bytes
 from workbench.formats.base import ConversionContext, Format, Options, copy_small_files
 from workbench.quiet import quiet_libraries
+from workbench.tensors import TensorInfo
 
 if TYPE_CHECKING:
     import torch
