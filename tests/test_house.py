@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "workbench"
 HEAVY = ("torch", "transformers", "mlflow", "psycopg", "numba", "mlx", "onnx", "onnxruntime", "xllamacpp", "torchao")
 # errors <- nouns <- kernels <- {formats, runtimes, evals, trackers} <- build <- cli
 NOUNS = {
-    "artifact", "checkpoint", "digest_memory", "hardware", "hub_checkpoint", "measure", "nano", "plugins", "prompt",
+    "artifact", "checkpoint", "digest_memory", "hardware", "hub_checkpoint", "journal", "measure", "nano", "plugins", "processors", "prompt",
     "questions", "quiet", "recipe", "report", "shape", "tensors",
 }  # fmt: skip
 PLUGIN_PACKAGES = {"formats", "runtimes", "evals", "trackers"}

@@ -9,7 +9,6 @@ Asked without loading torch: the operating system for CPU and memory, ``nvidia-s
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
 import subprocess
@@ -19,6 +18,7 @@ from pathlib import Path
 
 from workbench.hardware import GIB, HardwareProfile
 from workbench.plugins import installed_version
+from workbench.processors import available_processors
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def describe(quick: bool = False) -> Machine:
     gpus, chip = _nvidia_gpus(), _apple_chip()
     return Machine(
         cpu=_cpu_name(),
-        cores=_cores(),
+        cores=available_processors(),
         memory_bytes=psutil.virtual_memory().total,
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         gpus=gpus,
@@ -115,13 +115,6 @@ def _torch_devices() -> tuple[str, ...]:
         return ("cpu",)
     found = [("cuda", torch.cuda.is_available()), ("mps", torch.backends.mps.is_available())]
     return (*(device for device, usable in found if usable), "cpu")
-
-
-def _cores() -> int:
-    """Cores this process may run on: containers and taskset give fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @cache

@@ -16,12 +16,10 @@ from typing import Any
 
 from workbench.checkpoint import Checkpoint
 from workbench.errors import CheckpointError
-from workbench.formats._safetensors import Spec
 from workbench.tensors import TensorInfo
 
 # Buffers that old checkpoints carry and every loader makes anew: causal masks and rotary tables.
 _BUFFERS = re.compile(r"\.(attn\.bias|attn\.masked_bias|rotary_emb\.inv_freq)$")
-_FLOATS = frozenset({"F16", "BF16", "F32", "F64"})
 
 
 @dataclass(frozen=True)
@@ -83,27 +81,15 @@ def kept_tensors(checkpoint: Checkpoint) -> list[TensorInfo]:
     return [info for name, info in checkpoint.tensors.items() if not _BUFFERS.search(name)]
 
 
-def float16_spec(info: TensorInfo) -> Spec:
-    """The place of a tensor cast to float16.
-
-    Raises:
-        CheckpointError: it is not a floating-point tensor (the checkpoint is quantized already).
-    """
-    if info.dtype not in _FLOATS:
-        raise CheckpointError(
-            f"tensor {info.name} is {info.dtype}: {info.file.parent} seems to be quantized already; "
-            "give --model the original float checkpoint"
-        )
-    return Spec(info.name, "F16", info.shape)
-
-
-def write_config(checkpoint: Checkpoint, out: Path, extra: Mapping[str, Any] | None = None) -> None:
-    """``config.json`` of float16 weights, with a format's own additions.
+def write_config(
+    checkpoint: Checkpoint, out: Path, extra: Mapping[str, Any] | None = None, dtype: str = "float16"
+) -> None:
+    """``config.json`` of weights in a 16-bit type, with a format's own additions.
 
     The type stands under ``dtype`` (transformers 5) and ``torch_dtype`` (all older readers).
     """
     config = dict(checkpoint.config)
     config.setdefault("architectures", [MODULES[checkpoint.architecture].model_class])
-    config.update({"dtype": "float16", "torch_dtype": "float16", **(extra or {})})
+    config.update({"dtype": dtype, "torch_dtype": dtype, **(extra or {})})
     text = json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False)
     (out / "config.json").write_text(text + "\n", encoding="utf-8")

@@ -17,6 +17,8 @@ from pydantic import BaseModel, ConfigDict
 
 from workbench.checkpoint import Checkpoint
 from workbench.errors import WorkbenchError
+from workbench.journal import Journal
+from workbench.processors import available_processors
 
 
 class Options(BaseModel):
@@ -32,10 +34,16 @@ class ConversionContext:
     Attributes:
         calibration: full training texts (prompt and answer) for formats that look at activations.
         progress: called with (done, total, what) as the work advances.
+        threads: to make pieces with; the bytes do not depend on it.
+        journal: of finished parts.
+        digests: gets the sha256 of each weight file as it is finished, by its name.
     """
 
     calibration: Sequence[str] = ()
     progress: Callable[[int, int, str], None] = field(default=lambda done, total, what: None)
+    threads: int = field(default_factory=available_processors)
+    journal: Journal = field(default_factory=Journal)
+    digests: dict[str, str] = field(default_factory=dict)
 
 
 OptionsT = TypeVar("OptionsT", bound=Options)

@@ -26,8 +26,10 @@ from pydantic import Field
 from workbench.artifact import sha256_json
 from workbench.checkpoint import Checkpoint
 from workbench.errors import CheckpointError, WorkbenchError
-from workbench.formats._modules import ARCHITECTURES, MODULES, Modules, float16_spec, kept_tensors, write_config
-from workbench.formats._safetensors import Spec, Writer, as_float16, total_bytes
+from workbench.formats._floats import float_group
+from workbench.formats._modules import ARCHITECTURES, MODULES, Modules, kept_tensors, write_config
+from workbench.formats._output import Output
+from workbench.formats._safetensors import Group, Spec, safetensors_files, total_bytes, write_index
 from workbench.formats.base import ConversionContext, Format, Options, copy_small_files
 from workbench.quiet import quiet_libraries
 from workbench.tensors import TensorInfo
@@ -87,7 +89,7 @@ class Gptq(Format[GptqOptions]):
     def predicted_bytes(self, checkpoint: Checkpoint, options: GptqOptions) -> int:
         """Exact: tensors and headers."""
         self.check_architecture(checkpoint)
-        return total_bytes(_specs(checkpoint, options))
+        return total_bytes(safetensors_files(_groups(checkpoint, options)))
 
     def convert(
         self, checkpoint: Checkpoint, options: GptqOptions, out: Path, context: ConversionContext
@@ -98,10 +100,13 @@ class Gptq(Format[GptqOptions]):
             raise WorkbenchError("gptq needs calibration texts and got none; give it questions with their SQL")
         group = group_size(checkpoint, options)
         modules = MODULES[checkpoint.architecture]
-        with Writer(_specs(checkpoint, options), out) as writer, quiet_libraries():
-            _write_kept(checkpoint, modules, writer)
+        groups = _groups(checkpoint, options)
+        files = safetensors_files(groups)
+        with Output(files, out, checkpoint, context) as output, quiet_libraries():
+            output.write_all()  # what is not quantized
             model, sequences = _load(checkpoint, options, context.calibration)
-            record = _quantize_blocks(model, modules, sequences, (options, group), writer, context)
+            record = _quantize_blocks(model, modules, sequences, (options, group), output, context)
+        write_index(out, groups, files)
         config = quantization_config(options, group)
         write_config(checkpoint, out, {"quantization_config": config})
         (out / "quantize_config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
@@ -158,34 +163,26 @@ def quantization_config(options: GptqOptions, group: int) -> dict[str, Any]:
     }
 
 
-def _specs(checkpoint: Checkpoint, options: GptqOptions) -> list[Spec]:
-    """Every tensor of the result, layer by layer in the checkpoint's order."""
+def _groups(checkpoint: Checkpoint, options: GptqOptions) -> list[Group]:
+    """Every tensor of the result: what is not quantized, then the quantized layers in the order they are made."""
     group = group_size(checkpoint, options)
-    linears = frozenset(MODULES[checkpoint.architecture].linears(checkpoint))
-    specs: list[Spec] = []
-    for info in kept_tensors(checkpoint):
-        layer = info.name.removesuffix(".weight")
-        specs += _packed_specs(layer, info, options.bits, group) if layer in linears else [float16_spec(info)]
-    return specs
+    linears = MODULES[checkpoint.architecture].linears(checkpoint)
+    packed = [_packed_group(layer, checkpoint.tensors[f"{layer}.weight"], options.bits, group) for layer in linears]
+    quantized = {f"{layer}.weight" for layer in linears}
+    others = [float_group(checkpoint, info) for info in kept_tensors(checkpoint) if info.name not in quantized]
+    return others + packed
 
 
-def _packed_specs(layer: str, info: TensorInfo, bits: int, group: int) -> list[Spec]:
+def _packed_group(layer: str, info: TensorInfo, bits: int, group: int) -> Group:
     outputs, inputs = info.shape
     groups = 1 if group == -1 else inputs // group
-    return [
+    specs = (
         Spec(f"{layer}.qweight", "I32", (inputs * bits // _WORD, outputs)),
         Spec(f"{layer}.qzeros", "I32", (groups, outputs * bits // _WORD)),
         Spec(f"{layer}.scales", "F16", (groups, outputs)),
         Spec(f"{layer}.g_idx", "I32", (inputs,)),
-    ]
-
-
-def _write_kept(checkpoint: Checkpoint, modules: Modules, writer: Writer) -> None:
-    """Everything that is not a quantized weight, in float16."""
-    quantized = {f"{name}.weight" for name in modules.linears(checkpoint)}
-    for info in kept_tensors(checkpoint):
-        if info.name not in quantized:
-            writer.write(info.name, as_float16(info.name, checkpoint.read(info.name)))
+    )
+    return Group(specs, sources=(info.name,))
 
 
 def _load(
@@ -217,7 +214,7 @@ def _quantize_blocks(
     modules: Modules,
     sequences: Sequence[list[int]],
     how: tuple[GptqOptions, int],
-    writer: Writer,
+    output: Output,
     context: ConversionContext,
 ) -> _Record:
     """All blocks in order; each one's inputs come from the quantized ones before it."""
@@ -235,7 +232,7 @@ def _quantize_blocks(
         for place, block in enumerate(blocks):
             prefix = f"{modules.blocks}.{place}"
             for step in modules.steps:
-                _quantize_step(block, {f"{prefix}.{name}": name for name in step}, batches, settings, (writer, record))
+                _quantize_step(block, {f"{prefix}.{name}": name for name in step}, batches, settings, (output, record))
             for batch in batches:
                 advance(block, batch)
             context.progress(place + 1, len(blocks), "blocks")
@@ -247,7 +244,7 @@ def _quantize_step(
     layers: dict[str, str],
     batches: Sequence[Batch],
     settings: GptqSettings,
-    results: tuple[Writer, _Record],
+    results: tuple[Output, _Record],
 ) -> None:
     """Layers that read the same input (full name: name in the block), from one Hessian."""
     import torch
@@ -255,7 +252,7 @@ def _quantize_step(
     from workbench.formats._blocks import layer_inputs
     from workbench.kernels.gptq import add_inputs, new_hessian, quantize
 
-    writer, record = results
+    output, record = results
     first = block.get_submodule(next(iter(layers.values())))
     hessian: torch.Tensor | None = None
     for batch in batches:
@@ -267,20 +264,17 @@ def _quantize_step(
         weight = block.get_parameter(f"{name}.weight")
         result = quantize(weight, hessian, settings)
         weight.copy_(torch.from_numpy(result.weight))
-        _write_layer(full_name, result, settings.bits, writer)
+        _write_layer(full_name, result, settings.bits, output)
         record.errors[full_name] = round(result.relative_error, 6)
         record.damps.add(result.damp)
 
 
-def _write_layer(name: str, result: GptqResult, bits: int, writer: Writer) -> None:
-    """Pack a layer and put its four tensors into the checkpoint."""
-    import torch
-
+def _write_layer(name: str, result: GptqResult, bits: int, output: Output) -> None:
+    """Pack a layer and write its four tensors."""
     from workbench.kernels.packing import pack
 
     packed = pack(result.codes, result.scales, result.zeros, result.g_idx, bits)
-    for part in ("qweight", "qzeros", "scales", "g_idx"):
-        writer.write(f"{name}.{part}", torch.from_numpy(getattr(packed, part)))
+    output.put(f"{name}.qweight", [packed.qweight, packed.qzeros, packed.scales, packed.g_idx])
 
 
 FORMAT = Gptq()

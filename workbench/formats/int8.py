@@ -6,7 +6,7 @@ any calibrated method (Dettmers et al. 2022, arXiv 2208.07339, on where 8 bits s
 head stay in float16.
 
 transformers' own ``save_pretrained`` would do the same on the whole model in memory, with file bytes that
-change from run to run; here one layer at a time goes through torchao's ``quantize_``.
+change from run to run; here a few rows at a time go through torchao's ``quantize_``.
 
 Example::
 
@@ -16,13 +16,16 @@ Example::
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.checkpoint import Checkpoint
-from workbench.formats._modules import ARCHITECTURES, MODULES, float16_spec, kept_tensors, write_config
-from workbench.formats._safetensors import TORCH_NAMES, Spec, Writer, as_float16, total_bytes
+from workbench.formats._floats import cast, float_group, raw
+from workbench.formats._modules import ARCHITECTURES, MODULES, kept_tensors, write_config
+from workbench.formats._output import Output
+from workbench.formats._safetensors import Group, Spec, safetensors_files, total_bytes, write_index
 from workbench.formats.base import ConversionContext, Format, Options, copy_small_files
 from workbench.quiet import quiet_libraries
 from workbench.tensors import TensorInfo
@@ -56,65 +59,85 @@ class Int8(Format[Int8Options]):
         """Tensors exactly; the header to a few bytes per tensor."""
         infos, linears = kept_tensors(checkpoint), _linear_weights(checkpoint)
         notes = {i.name: _QUANTIZED_NOTE if i.name in linears else _PLAIN_NOTE for i in infos}
-        specs = [spec for info in infos for spec in _predicted_specs(info, linears)]
-        return total_bytes(specs, {"format": "pt", "tensor_names": json.dumps(list(notes)), **notes})
+        return total_bytes(safetensors_files(_groups(checkpoint), _metadata(notes)))
 
     def convert(
         self, checkpoint: Checkpoint, options: Int8Options, out: Path, context: ConversionContext
     ) -> dict[str, Any]:
-        """Quantize layer by layer; see ``Format.convert``."""
+        """Quantize a few rows at a time; see ``Format.convert``."""
         self.check_architecture(checkpoint)
-        infos, linears = kept_tensors(checkpoint), _linear_weights(checkpoint)
         with quiet_libraries():
-            specs, metadata = _promise(infos, linears)
-            with Writer(specs, out, metadata) as writer:
-                for done, info in enumerate(infos, start=1):
-                    for name, tensor in _flat(info, linears, checkpoint).items():
-                        writer.write(name, tensor)
-                    context.progress(done, len(infos), "tensors")
+            groups = _groups(checkpoint)
+            files = safetensors_files(groups, _metadata(_notes(checkpoint)))
+            with Output(files, out, checkpoint, context) as output:
+                output.write_all()
             write_config(checkpoint, out, {"quantization_config": _quantization_config()})
+        write_index(out, groups, files)
         copy_small_files(checkpoint, out)
-        return {"quantized_layers": len(linears), "bits": 8}
+        return {"quantized_layers": len(_linear_weights(checkpoint)), "bits": 8}
 
 
 def _linear_weights(checkpoint: Checkpoint) -> frozenset[str]:
     return frozenset(f"{name}.weight" for name in MODULES[checkpoint.architecture].linears(checkpoint))
 
 
-def _predicted_specs(info: TensorInfo, linears: frozenset[str]) -> list[Spec]:
-    """What torchao will store for a tensor, known without torch."""
-    if info.name not in linears:
-        return [float16_spec(info)]
+def _groups(checkpoint: Checkpoint) -> list[Group]:
+    linears = _linear_weights(checkpoint)
+    return [
+        _quantized_group(checkpoint, info) if info.name in linears else float_group(checkpoint, info)
+        for info in kept_tensors(checkpoint)
+    ]
+
+
+def _quantized_group(checkpoint: Checkpoint, info: TensorInfo) -> Group:
+    """A layer's integers, then the scales of its rows, then their zero points; rows are independent."""
     module, rows = info.name.removesuffix(".weight"), (info.shape[0], 1)
     parts = (("qdata", "I8", info.shape), ("scale", "F32", rows), ("zero_point", "I8", rows))
-    return [Spec(f"{module}._weight_{part}", dtype, shape) for part, dtype, shape in parts]
+    specs = tuple(Spec(f"{module}._weight_{part}", dtype, shape) for part, dtype, shape in parts)
+    rest: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+
+    def piece(place: int) -> Any:
+        chunk = cast(info.name, checkpoint.read_chunk(info.name, place), _float16())
+        flat, _ = _flatten(info.name, chunk)
+        qdata, scale, zero_point = (flat[spec.name] for spec in specs)
+        rest[place] = scale, zero_point
+        return raw(qdata)
+
+    def tail() -> Any:
+        import numpy as np
+
+        made = [rest[place] for place in range(len(info.chunks))]
+        return np.concatenate([raw(pair[part]) for part in (0, 1) for pair in made])
+
+    pieces = [partial(piece, place) for place in range(len(info.chunks))]
+    return Group(specs, lambda: pieces, tail, (info.name,))
 
 
-def _promise(infos: Sequence[TensorInfo], linears: frozenset[str]) -> tuple[list[Spec], dict[str, str]]:
-    """Places of all tensors and torchao's header notes, from a stand-in of one row for each layer."""
+def _float16() -> torch.dtype:
     import torch
 
-    specs: list[Spec] = []
-    notes: dict[str, str] = {}
-    for info in infos:
-        if info.name not in linears:
-            specs.append(float16_spec(info))
-            notes[info.name] = _PLAIN_NOTE
-            continue
-        flat, metadata = _flatten(info.name, torch.ones(1, info.shape[1], dtype=torch.float16))
-        notes[info.name] = metadata[info.name]
-        specs += [Spec(name, TORCH_NAMES[str(t.dtype)[6:]], (info.shape[0], *t.shape[1:])) for name, t in flat.items()]
-    return specs, {"format": "pt", "tensor_names": json.dumps(list(notes)), **notes}
+    return torch.float16
 
 
-def _flat(info: TensorInfo, linears: frozenset[str], checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
-    """One tensor as the plain tensors torchao stores for it."""
-    tensor = as_float16(info.name, checkpoint.read(info.name))
-    return _flatten(info.name, tensor)[0] if info.name in linears else {info.name: tensor}
+def _metadata(notes: Mapping[str, str]) -> dict[str, str]:
+    return {"format": "pt", "tensor_names": json.dumps(list(notes)), **notes}
+
+
+def _notes(checkpoint: Checkpoint) -> dict[str, str]:
+    """torchao's header note of each tensor, in its own words, from a stand-in of one row for each layer."""
+    import torch
+
+    linears, notes = _linear_weights(checkpoint), {}
+    for info in kept_tensors(checkpoint):
+        notes[info.name] = _PLAIN_NOTE
+        if info.name in linears:
+            _, metadata = _flatten(info.name, torch.ones(1, info.shape[1], dtype=torch.float16))
+            notes[info.name] = metadata[info.name]
+    return notes
 
 
 def _flatten(name: str, weight: torch.Tensor) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """Quantize a weight ``(out, in)``; torchao's parts of it and its header notes."""
+    """Quantize rows of a weight ``(out, in)``; torchao's parts of them and its header notes."""
     from torch import nn
     from torchao.prototype.safetensors.safetensors_support import flatten_tensor_state_dict
     from torchao.quantization import Int8WeightOnlyConfig, quantize_
