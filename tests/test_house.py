@@ -12,7 +12,7 @@ HEAVY = ("torch", "transformers", "mlflow", "psycopg", "numba", "mlx", "onnx", "
 # errors <- nouns <- kernels <- {formats, runtimes, evals, trackers} <- build <- cli
 NOUNS = {
     "artifact", "checkpoint", "digest_memory", "hardware", "hub_checkpoint", "journal", "measure", "nano", "plugins", "processors", "prompt",
-    "questions", "quiet", "recipe", "report", "shape", "tensors",
+    "questions", "quiet", "recipe", "report", "shape", "storage", "tensors",
 }  # fmt: skip
 PLUGIN_PACKAGES = {"formats", "runtimes", "evals", "trackers"}
 

@@ -1,24 +1,19 @@
 """Artifacts: a folder with the weights and a manifest that says what they are.
 
-An artifact is made in a hidden folder beside its final place and renamed when whole, so what
-bears the final name is complete, whatever happened on the way.
+What bears an artifact's name is whole, whatever happened on the way: see ``workbench/storage.py``.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import errno
 import hashlib
 import json
-import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from workbench.errors import ArtifactError, StorageError
+from workbench.errors import ArtifactError
 
 MANIFEST_NAME = "manifest.json"
 MANIFEST_VERSION = 1
@@ -52,6 +47,7 @@ class Manifest:
         tool_versions: libraries that took part.
         build_key: digest of source, recipe and tool versions; equal keys mean equal artifacts.
         details: what the format wants to say, e.g. the calibration digest.
+        conformance: how its own engine computes beside the source; empty until that was looked at.
         schema_version: version of this record.
     """
 
@@ -69,6 +65,7 @@ class Manifest:
     tool_versions: dict[str, str]
     build_key: str
     details: dict[str, Any] = field(default_factory=dict)
+    conformance: dict[str, Any] = field(default_factory=dict)
     schema_version: int = MANIFEST_VERSION
 
 
@@ -130,96 +127,43 @@ def _file_entry(record: dict[str, Any]) -> FileEntry:
     return entry
 
 
-def seal(folder: Path, manifest: Manifest) -> Manifest:
-    """List the folder's files with their digests and write the manifest; returns it completed."""
+def seal(folder: Path, manifest: Manifest, digests: Mapping[str, str] | None = None) -> Manifest:
+    """List the folder's files with their digests and write the manifest; returns it completed.
+
+    Args:
+        folder: holds the finished files.
+        manifest: everything but ``files``.
+        digests: sha256 of files that were hashed while they were written, by their name.
+    """
+    known = digests or {}
+    names = [file.relative_to(folder).as_posix() for file in sorted(folder.rglob("*")) if file.is_file()]
     entries = tuple(
-        FileEntry(file.relative_to(folder).as_posix(), file.stat().st_size, sha256_file(file))
-        for file in sorted(folder.rglob("*"))
-        if file.is_file() and file != folder / MANIFEST_NAME
+        FileEntry(name, (folder / name).stat().st_size, known.get(name) or sha256_file(folder / name))
+        for name in names
+        if name != MANIFEST_NAME
     )
     complete = dataclasses.replace(manifest, files=entries)
-    text = json.dumps(dataclasses.asdict(complete), indent=2, sort_keys=True, ensure_ascii=False)
-    (folder / MANIFEST_NAME).write_text(text + "\n", encoding="utf-8")
+    write_manifest(folder, complete)
     return complete
 
 
-@contextmanager
-def staged(final: Path) -> Iterator[Path]:
-    """A folder to fill; it takes the final name when the block ends well and vanishes otherwise.
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write a manifest; written beside and renamed, so that a reader never sees half of it."""
+    text = json.dumps(dataclasses.asdict(manifest), indent=2, sort_keys=True, ensure_ascii=False)
+    partial = folder / f".{MANIFEST_NAME}.new"
+    partial.write_text(text + "\n", encoding="utf-8")
+    partial.replace(folder / MANIFEST_NAME)
 
-    Raises:
-        StorageError: the disk is full, read-only or may not be written. Other errors pass unchanged.
-    """
-    partial = final.with_name(f".{final.name}.partial-{os.getpid()}")
+
+def known_files(folder: Path) -> set[str]:
+    """Names of the files an artifact's manifest lists and its own; empty for a folder that is no artifact."""
     try:
-        _clear_abandoned(final)
-        partial.mkdir(parents=True)
-        yield partial
-        _replace_folder(partial, final)
-    except OSError as error:
-        if error.errno not in _STORAGE_REASONS:
-            raise  # no fault of the disk: a network error, say, or a file that was not found
-        raise storage_error(error, final) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def _clear_abandoned(final: Path) -> None:
-    """Remove what killed builds of the same artifact left behind: hidden folders of processes that are no more."""
-    import psutil
-
-    for kind in ("partial", "old"):
-        for left in final.parent.glob(f".{final.name}.{kind}-*"):
-            pid = left.name.rsplit("-", 1)[-1]
-            if pid.isdigit() and (int(pid) == os.getpid() or not psutil.pid_exists(int(pid))):
-                shutil.rmtree(left, ignore_errors=True)
-
-
-def _replace_folder(partial: Path, final: Path) -> None:
-    """Put a folder in place of another; a rename cannot replace a full folder, so the old one moves away first."""
-    old = final.with_name(f".{final.name}.old-{os.getpid()}")
-    if final.exists():
-        final.rename(old)
-    try:
-        partial.rename(final)
+        files = json.loads((folder / MANIFEST_NAME).read_text(encoding="utf-8"))["files"]
+        return {MANIFEST_NAME, *(str(entry["path"]) for entry in files)}
     except OSError:
-        if old.exists():
-            old.rename(final)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
-_STORAGE_REASONS = {
-    errno.ENOSPC: "the disk of {path} is full; free some space",
-    errno.EDQUOT: "the disk quota for {path} is used up; free some space",
-    errno.EROFS: "{path} is on a read-only disk; mount it writable",
-    errno.EACCES: "{path} may not be written by this user; change its permissions",
-    errno.EPERM: "{path} may not be written by this user; change its permissions",
-    errno.ENOTDIR: "{path} lies below a file, not a folder; move that file",
-}
-
-
-def storage_error(error: OSError, path: Path) -> StorageError:
-    """The user's sentence for an operating-system error while writing below ``path``."""
-    reason = _STORAGE_REASONS.get(error.errno or 0)
-    if reason is None:
-        return StorageError(f"{path} cannot be written ({error.strerror or error}); choose another folder with --out")
-    return StorageError(f"{reason.format(path=path)} or choose another folder with --out")
-
-
-def check_writable(folder: Path) -> None:
-    """Make a folder and see that it can be written: fail before the work, not after it.
-
-    Raises:
-        StorageError: it cannot.
-    """
-    probe = folder / f".probe-{os.getpid()}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"")
-        probe.unlink()
-    except OSError as error:
-        raise storage_error(error, folder) from error
+        return set()
+    except (ValueError, KeyError, TypeError):
+        return {MANIFEST_NAME}
 
 
 def sha256_file(path: Path) -> str:

@@ -15,21 +15,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench import catalog
-from workbench.artifact import check_writable
+from workbench.asking import prompts
 from workbench.checkpoint import Checkpoint, open_checkpoint, peek_checkpoint
 from workbench.convert import Made, make_artifact, tool_versions
 from workbench.errors import WorkbenchError
 from workbench.hardware import HardwareProfile
 from workbench.machine import Machine, describe
 from workbench.measurements import artifact_measurements
-from workbench.nano import DATA_DIR
 from workbench.plan import Plan, PlannedArtifact, make_plan, plan_record
 from workbench.progress import SILENT, Listener
-from workbench.questions import QuestionSet, load_question_set
+from workbench.questions import QuestionSet
 from workbench.report import ArtifactReport, BuildReport, SetScores, recommend
 from workbench.report_page import write_report
 from workbench.request import BuildRequest, question_sets
 from workbench.scoring import score_answers, set_scores, split_by_set, write_predictions
+from workbench.storage import check_writable
 from workbench.tables import LEGEND, comparison_table, plan_table, score_text
 from workbench.tracking import tracked_build
 from workbench.trial import TrialResult, TrialTask, run_trial
@@ -124,34 +124,25 @@ def _open_server(database_url: str | None) -> Server:
 
 
 def _convert_all(work: _Work) -> dict[str, Made]:
-    calibration = _calibration(work.checkpoint)
     made = {}
     for planned in work.plan.chosen:
         work.listener.step(f"Convert {planned.recipe.name}")
         final = work.folder / planned.recipe.name
-        one = make_artifact(work.checkpoint, planned.recipe, final, calibration, work.listener)
+        one = make_artifact(work.checkpoint, planned.recipe, final, work.listener, work.request.threads)
         made[planned.recipe.name] = one
         work.listener.note("unchanged, kept" if one.seconds is None else f"{final} in {one.seconds:.1f} s")
     return made
 
 
-def _calibration(checkpoint: Checkpoint) -> list[str]:
-    """The bundled training questions with their answers, in the model's own prompt."""
-    asked = load_question_set(DATA_DIR / "calibration.csv")
-    end = f"\n{checkpoint.prompt.stop[0]}"
-    prompts = _prompts(checkpoint, asked)
-    return [prompt + q.query + end for prompt, q in zip(prompts, asked.questions, strict=True)]
-
-
 def _run_all(work: _Work, made: dict[str, Made]) -> dict[str, TrialResult | WorkbenchError]:
     results: dict[str, TrialResult | WorkbenchError] = {}
-    prompts = [_prompts(work.checkpoint, one) for one in work.sets]
+    shown = [prompts(work.checkpoint, one) for one in work.sets]
     for planned in work.plan.chosen:
         name = planned.recipe.name
         work.listener.step(f"Run {name} in {catalog.get_runtime(planned.recipe.runtime).title}")
         try:
             results[name] = run_trial(
-                _task(work, planned, made[name], prompts),
+                _task(work, planned, made[name], shown),
                 lambda done, total: work.listener.advance("questions", done, total),
             )
         except WorkbenchError as error:  # one artifact's failure is a line in the report, not the end of the build
@@ -160,21 +151,15 @@ def _run_all(work: _Work, made: dict[str, Made]) -> dict[str, TrialResult | Work
     return results
 
 
-def _prompts(checkpoint: Checkpoint, asked: QuestionSet) -> list[str]:
-    """What the model is shown for each question."""
-    prompt = checkpoint.prompt
-    return [prompt.render(asked.schema(q.db_name), q.question, q.instructions) for q in asked.questions]
-
-
-def _task(work: _Work, planned: PlannedArtifact, made: Made, prompts: list[list[str]]) -> TrialTask:
-    first = sorted(prompts[0], key=len)
+def _task(work: _Work, planned: PlannedArtifact, made: Made, shown: list[list[str]]) -> TrialTask:
+    first = sorted(shown[0], key=len)
     return TrialTask(
         artifact=str(made.artifact.path),
         runtime=planned.recipe.runtime,
         device=device_for(work.plan.profile, work.machine),
         context=work.plan.context,
         threads=work.request.threads or work.machine.cores,
-        prompts=[text for one in prompts for text in one],
+        prompts=[text for one in shown for text in one],
         stop=list(work.checkpoint.prompt.stop),
         max_new_tokens=MAX_NEW_TOKENS,
         timed_prompt=first[len(first) // 2] if work.here else None,

@@ -69,6 +69,12 @@ _target = _options(
     ),
     click.option("--context", type=int, help="Tokens of prompt and answer to plan for. Default: the model's limit."),
 )
+_prompt = click.option(
+    "--prompt",
+    type=click.Choice(sorted(PROMPTS)),
+    help="Prompt the model was trained on. Default: by the model's name, v3 for a stranger.",
+)
+_threads = click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: all cores.")
 _store = click.option(
     "--out", type=_PATH, default=STORE, show_default=True, help="Folder for artifacts, reports and the MLflow store."
 )
@@ -78,11 +84,7 @@ _store = click.option(
 @_target
 @_model
 @_store
-@click.option(
-    "--prompt",
-    type=click.Choice(sorted(PROMPTS)),
-    help="Prompt the model was trained on. Default: by the model's name, v3 for a stranger.",
-)
+@_prompt
 @click.option(
     "--questions",
     multiple=True,
@@ -99,7 +101,7 @@ _store = click.option(
     "--tracking-uri", help="MLflow tracking server. Default: MLFLOW_TRACKING_URI, else a local store in --out."
 )
 @click.option("--log-weights", is_flag=True, help="Upload the weights to MLflow, not only their digests.")
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: all cores.")
+@_threads
 def build(
     profile: str, recipes: tuple[str, ...], questions: tuple[Path, ...], threads: int | None, **options: Any
 ) -> None:
@@ -142,6 +144,25 @@ def plan(
         click.echo(json.dumps(plan_record(result), indent=2))
     else:
         _terminal().table(plan_table(result), LEGEND)
+
+
+@cli.command(short_help="Convert alone: no evaluation, no MLflow.")
+@_model
+@_prompt
+@click.option("--recipe", required=True, help="Recipe name or YAML file (see: workbench recipes).")
+@click.option(
+    "--out", type=_PATH, required=True, help="Folder the artifact will be: a new one, or an older artifact's."
+)
+@_threads
+def convert(recipe: str, out: Path, threads: int | None, **options: Any) -> None:
+    """Convert a model by one recipe: this stage alone, without evaluation or MLflow.
+
+    A run that was stopped goes on where it was, and an equal artifact that is there already is kept.
+    """
+    from workbench.convert import convert as run_convert
+    from workbench.request import ConvertRequest
+
+    run_convert(ConvertRequest(recipe, out, threads=threads or 0, **options), _terminal())
 
 
 @cli.command(short_help="Put several builds side by side.")

@@ -21,9 +21,9 @@ from workbench.errors import WorkbenchError
 from workbench.formats.base import Format, Options
 from workbench.hardware import GIB, HardwareProfile
 from workbench.measure import Measurement
-from workbench.plugins import missing_requirements
+from workbench.plugins import missing_library
 from workbench.recipe import Recipe
-from workbench.runtimes.base import EngineFacts, Runtime
+from workbench.runtimes.base import EngineFacts
 from workbench.shape import ModelShape, model_shape
 
 PREDICTOR = "roofline model v1"
@@ -123,13 +123,7 @@ def _obstacle(checkpoint: Checkpoint, profile: HardwareProfile, recipe: Recipe, 
         return f"made for {' and '.join(recipe.backends)}; {profile.name} is {profile.backend}"
     if checkpoint.architecture not in weights.architectures:
         return f"{weights.name} does not know the architecture {checkpoint.architecture}"
-    return _missing_library(weights) or _missing_library(get_runtime(recipe.runtime))
-
-
-def _missing_library(part: Format[Options] | Runtime) -> str | None:
-    for module, pip_line in missing_requirements(part.requires):
-        return f"needs {module}, which is not installed; run: pip install '{pip_line}'"
-    return None
+    return missing_library(weights.requires) or missing_library(get_runtime(recipe.runtime).requires)
 
 
 def predict(

@@ -34,6 +34,13 @@ def missing_requirements(requires: Iterable[tuple[str, str]]) -> list[tuple[str,
     return [pair for pair in requires if importlib.util.find_spec(pair[0].partition(".")[0]) is None]
 
 
+def missing_library(requires: Iterable[tuple[str, str]]) -> str | None:
+    """What to install for (module, pip line) pairs, as the end of a sentence; ``None`` when all are there."""
+    for module, pip_line in missing_requirements(requires):
+        return f"needs {module}, which is not installed; run: pip install '{pip_line}'"
+    return None
+
+
 def distribution_name(requirement: str) -> str:
     """``mlx[cpu]>=0.32; extra == "mlx"`` -> ``mlx``."""
     return re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0]

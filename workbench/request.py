@@ -1,4 +1,4 @@
-"""What a user asks of a build, and the questions it is judged by."""
+"""What a user asks of a build or a conversion, and the questions it is judged by."""
 
 from __future__ import annotations
 
@@ -42,6 +42,27 @@ class BuildRequest:
     database_url: str | None = None
     tracking_uri: str | None = None
     log_weights: bool = False
+    threads: int = 0
+
+
+@dataclass(frozen=True)
+class ConvertRequest:
+    """What the user asked to be converted.
+
+    Attributes:
+        recipe: name or YAML file.
+        out: folder the artifact will be.
+        model: folder, Hub id, or the bundled model.
+        revision: of a Hub id.
+        prompt: name of the prompt the model was trained on; ``None`` lets the model's name tell.
+        threads: 0 means one per processor.
+    """
+
+    recipe: str
+    out: Path
+    model: str = MODEL_NAME
+    revision: str | None = None
+    prompt: str | None = None
     threads: int = 0
 
 

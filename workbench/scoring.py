@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workbench.artifact import storage_error
+from workbench.storage import storage_error
 from workbench.questions import QuestionSet
 from workbench.report import SetScores
 

@@ -12,6 +12,8 @@ from rich.table import Table as RichTable
 from workbench.progress import Listener
 from workbench.tables import Table
 
+REDRAW_S = 0.1
+PIPE_EVERY_S = 30.0
 PIPE_WIDTH = 200  # where nobody's window limits the width, no cell need be cut
 
 
@@ -24,6 +26,9 @@ class Terminal(Listener):
             self._console = Console(highlight=False, width=PIPE_WIDTH, no_color=True)
         self._started = time.perf_counter()
         self._open_line = False
+        self._advancing = ("", 0)
+        self._first = (0.0, 0)
+        self._shown = 0.0
 
     def step(self, title: str) -> None:
         """Print a title with the time since the start."""
@@ -36,11 +41,25 @@ class Terminal(Listener):
         self._console.print(f"          {text}", markup=False)
 
     def advance(self, what: str, done: int, total: int) -> None:
-        """Rewrite one line in place."""
-        if self._console.is_terminal:
-            sys.stdout.write(f"\r          {what}: {done}/{total}\x1b[K")
-            sys.stdout.flush()
-            self._open_line = True
+        """Rewrite one line in place; bytes with their rate and the time left. In a pipe, a line now and then."""
+        now = time.perf_counter()
+        if self._advancing != (what, total) or done < self._first[1]:
+            self._advancing, self._first, self._shown = (what, total), (now, done), now
+        every = REDRAW_S if self._console.is_terminal else PIPE_EVERY_S
+        if now - self._shown < every and (done < total or not self._console.is_terminal):
+            return
+        self._shown = now
+        text = (
+            f"{what}: {done}/{total}"
+            if what != "bytes"
+            else _bytes_text(done, total, done - self._first[1], now - self._first[0])
+        )
+        if not self._console.is_terminal:
+            self.note(text)
+            return
+        sys.stdout.write(f"\r          {text}\x1b[K")
+        sys.stdout.flush()
+        self._open_line = True
 
     def table(self, table: Table, legend: str = "") -> None:
         """Print a table and its legend."""
@@ -58,3 +77,15 @@ class Terminal(Listener):
         if self._open_line:
             sys.stdout.write("\r\x1b[K")
             self._open_line = False
+
+
+def _bytes_text(done: int, total: int, new: int, seconds: float) -> str:
+    """``3.1 of 31.0 GB, 412 MB/s, 68 s left``; the rate is this run's own, without what an earlier one had finished."""
+    unit, name = (1e9, "GB") if total >= 1e9 else (1e6, "MB")
+    text = f"{done / unit:.1f} of {total / unit:.1f} {name} written"
+    if new <= 0 or seconds < REDRAW_S:
+        return text
+    rate = new / seconds
+    left = (total - done) / rate
+    shown = f"{left:.0f} s" if left < 120 else f"{left / 60:.0f} min"
+    return f"{text}, {rate / 1e6:.0f} MB/s, {shown} left"

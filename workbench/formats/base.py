@@ -88,6 +88,10 @@ class Format(ABC, Generic[OptionsT]):
             WorkbenchError: the checkpoint cannot be converted; the message says why.
         """
 
+    def wants_calibration(self, options: OptionsT) -> bool:
+        """Whether ``context.calibration`` must hold texts for these options."""
+        return self.needs_calibration
+
     def weight_files(self, folder: Path) -> list[Path]:
         """The weight files of an artifact of this format."""
         return sorted([*folder.glob("*.safetensors"), *folder.glob("*.gguf"), *folder.glob("*.onnx*")])
