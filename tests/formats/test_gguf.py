@@ -17,8 +17,10 @@ from starcoder import VOCABULARY, make_starcoder
 from workbench.checkpoint import Checkpoint, open_checkpoint
 from workbench.errors import CheckpointError, PrerequisiteError, WorkbenchError
 from workbench.formats import _ggml
-from workbench.formats._gguf_layout import BLOCKS, FILE_TYPES, plan_tensors, tensor_type, use_more_bits
-from workbench.formats._gguf_metadata import metadata, pre_tokenizer_name
+from workbench.formats._gguf_bytelevel import pre_tokenizer_name
+from workbench.formats._gguf_layout import plan_tensors
+from workbench.formats._gguf_metadata import metadata
+from workbench.formats._gguf_types import BLOCKS, FILE_TYPES, Mixture, tensor_type, use_more_bits
 from workbench.formats.base import ConversionContext
 from workbench.formats.gguf import FORMAT, GgufOptions
 
@@ -65,7 +67,10 @@ def test_size_without_a_tokenizer_is_close_to_published_files(kind, published_gb
 def test_weights_come_back(checkpoint, kind, tmp_path) -> None:
     """gguf's own dequantization of each tensor is as near to the source as its bits allow."""
     tensors = read(convert(checkpoint, kind, tmp_path))
-    limit = {"F32": 0.0, "F16": 0.0, "Q8_0": 0.01, "Q6_K": 0.02, "Q5_K": 0.05, "Q4_K": 0.09, "Q4_0": 0.11}
+    limit = {
+        "F32": 0.0, "F16": 0.0, "BF16": 0.003, "Q8_0": 0.01, "Q6_K": 0.02, "Q5_K": 0.05, "Q4_K": 0.09, "Q4_0": 0.11,
+        "Q3_K": 0.18, "Q2_K": 0.4,
+    }  # fmt: skip
     plans = plan_tensors(checkpoint, FILE_TYPES[kind])
     assert [plan.name for plan in plans] == list(tensors)
     for plan in plans:
@@ -138,11 +143,13 @@ def test_forty_layers_get_more_bits_in_twenty() -> None:
         ("q4_k_m", 256, False, "Q4_K"), ("q4_k_m", 288, False, "Q5_0"), ("q5_k_m", 288, False, "Q5_1"),
         ("q6_k", 288, False, "Q8_0"), ("q4_k_m", 288, True, "Q8_0"), ("q8_0", 256, True, "Q8_0"),
         ("q4_0", 256, True, "Q6_K"), ("q4_0", 288, True, "Q8_0"),
-        ("q4_k_m", 100, False, "F16"), ("f16", 256, True, "F16"),
+        ("q2_k", 288, False, "Q4_0"), ("q3_k_m", 288, False, "Q4_0"), ("q2_k", 256, True, "Q6_K"),
+        ("q4_k_m", 100, False, "F16"), ("f16", 256, True, "F16"), ("bf16", 100, True, "BF16"),
     ],
 )  # fmt: skip
 def test_type_of_a_matrix(base, width, is_head, expected) -> None:
-    assert tensor_type("blk.1.ffn_up.weight", (8, width), FILE_TYPES[base], 12, is_head) == expected
+    name = "token_embd.weight" if is_head else "blk.1.ffn_up.weight"
+    assert tensor_type(name, (8, width), Mixture(FILE_TYPES[base], 12, 4, 1, tied=True)) == expected
 
 
 def test_metadata_is_what_llama_cpp_needs(checkpoint, tmp_path) -> None:

@@ -19,15 +19,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench.errors import PrerequisiteError, WorkbenchError
-from workbench.formats._gguf_layout import BLOCKS
+from workbench.formats._gguf_types import BLOCKS, PLAIN, TYPE_NUMBERS
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
     from numpy.typing import NDArray
 
-# enum ggml_type (ggml.h).
-TYPE_NUMBERS = {"F32": 0, "F16": 1, "Q4_0": 2, "Q5_0": 6, "Q5_1": 7, "Q8_0": 8, "Q4_K": 12, "Q5_K": 13, "Q6_K": 14}
 PIECE_WEIGHTS = 1 << 21  # 8 MB of float32 in hand per thread
 INSTALL = "pip install libggml-python"
 
@@ -81,9 +79,9 @@ def pack(tensor: torch.Tensor, kind: str, threads: int | None = None) -> NDArray
     import torch
 
     rows = tensor.reshape(-1, tensor.shape[-1])
-    if kind in ("F32", "F16"):
-        dtype = torch.float32 if kind == "F32" else torch.float16
-        plain: NDArray[np.uint8] = rows.to(dtype).contiguous().numpy().view(np.uint8)
+    if kind in PLAIN:
+        dtype = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}[kind]
+        plain: NDArray[np.uint8] = rows.to(dtype).contiguous().view(torch.uint8).numpy()
         return plain
     weights, size = BLOCKS[kind]
     out = np.empty((rows.shape[0], rows.shape[1] // weights * size), dtype=np.uint8)

@@ -1,81 +1,37 @@
-"""Which tensor goes into a GGUF file, under which name, in which of ggml's types.
+"""Which tensor goes into a GGUF file, in which order, and what is done to its rows on the way.
 
-A ggml type stores a row in blocks: Q8_0 is 32 signed bytes and one half-precision scale (34 bytes);
-the K-quants are super-blocks of 256 weights whose 8 or 16 small scales are themselves quantized
-(Q4_K: 144 bytes, 4.5 bits a weight). A *file* type such as Q4_K_M is a mixture: 4 bits for most, 6 bits
-for what hurts most when rounded: the embedding that is also the output head, and, in the first and last
-eighth of the layers and every third between, the matrices that make the values (``attn_qkv``) and that
-close the MLP (``ffn_down``). The rules are those of llama.cpp's ``src/llama-quant.cpp``
-(``llama_tensor_get_type_impl``, ``use_more_bits``, ``tensor_type_fallback``), so that a file made here equals
-one made by ``llama-quantize``. One-dimensional tensors and position embeddings stay float32.
+llama.cpp sorts tensors by layer, then by name (``llama_model_loader::weight_name_comparer``); so do we. Two things
+happen to weights beside quantization: the query and key rows of a llama are reordered (``permute_rows``), and Llama 3's
+stretched rotary embedding becomes a small tensor of its own, ``rope_freqs.weight``: by how much each
+frequency is divided (``generate_extra_tensors`` in llama.cpp's ``conversion/llama.py``).
 
-Nothing here reads a weight: sizes are known from the checkpoint's headers.
+Nothing here reads a weight: sizes are known from the checkpoint's headers. A tensor can be written chunk by chunk
+(any rows; of a permuted one whole heads)::
+
+    for plan in plan_tensors(checkpoint, FILE_TYPES["q4_k_m"]):
+        rows = plan.make() if plan.make else plan.reorder(checkpoint.read(plan.source))
 """
 
 from __future__ import annotations
 
 import math
-import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
 
 from workbench.checkpoint import Checkpoint
 from workbench.errors import CheckpointError
+from workbench.formats._gguf_names import Sizes, gguf_names, names_of, rope_parameters, sizes_of
+from workbench.formats._gguf_types import BLOCKS, FileType, Mixture, layer_of, tensor_type
+
+if TYPE_CHECKING:
+    import torch
 
 ALIGNMENT = 32
-
-# Weights and bytes of one block (ggml-common.h).
-BLOCKS = {
-    "F32": (1, 4),
-    "F16": (1, 2),
-    "Q4_0": (32, 18),
-    "Q5_0": (32, 22),
-    "Q5_1": (32, 24),
-    "Q8_0": (32, 34),
-    "Q4_K": (256, 144),
-    "Q5_K": (256, 176),
-    "Q6_K": (256, 210),
-}
-
-# What replaces a type whose block does not divide the row.
-FALLBACKS = {"Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}
-
-
-@dataclass(frozen=True)
-class FileType:
-    """A mixture of tensor types.
-
-    Attributes:
-        number: llama.cpp's ``llama_ftype``, written into the file.
-        base: type of most matrices.
-        mixed: whether sensitive layers get Q6_K.
-    """
-
-    number: int
-    base: str
-    mixed: bool = False
-
-
-FILE_TYPES = {
-    "f16": FileType(1, "F16"),
-    "q4_0": FileType(2, "Q4_0"),
-    "q8_0": FileType(7, "Q8_0"),
-    "q4_k_m": FileType(15, "Q4_K", mixed=True),
-    "q5_k_m": FileType(17, "Q5_K", mixed=True),
-    "q6_k": FileType(18, "Q6_K"),
-}
-
-# gpt_bigcode's modules under llama.cpp's names (gguf-py's tensor_mapping.py).
-_WHOLE = {"wte": "token_embd", "wpe": "position_embd", "ln_f": "output_norm"}
-_LAYER = {
-    "ln_1": "attn_norm",
-    "attn.c_attn": "attn_qkv",
-    "attn.c_proj": "attn_output",
-    "ln_2": "ffn_norm",
-    "mlp.c_fc": "ffn_up",
-    "mlp.c_proj": "ffn_down",
-}
-_MASKS = (".attn.bias", ".attn.masked_bias")  # constants of attention, not parameters; c_attn.bias is one
-_SENSITIVE = ("attn_qkv.weight", "ffn_down.weight")
+ROPE_FREQS = "rope_freqs.weight"
+_FLOATS = frozenset({"F16", "BF16", "F32", "F64"})
+_ROTATED = (".attn_q.weight", ".attn_q.bias", ".attn_k.weight", ".attn_k.bias")
 
 
 @dataclass(frozen=True)
@@ -83,16 +39,20 @@ class TensorPlan:
     """One tensor of the file to be.
 
     Attributes:
-        source: key in the checkpoint.
+        source: key in the checkpoint; ``None`` for one that is generated.
         name: llama.cpp's name.
         shape: as in the checkpoint, (out, in) for a matrix.
         type: ggml's type.
+        head_rows: rows of an attention head, whose halves are to be interleaved; 0 where rows stay in place.
+        make: makes a generated tensor, float32.
     """
 
-    source: str
+    source: str | None
     name: str
     shape: tuple[int, ...]
     type: str
+    head_rows: int = 0
+    make: Callable[[], torch.Tensor] | None = None
 
     @property
     def nbytes(self) -> int:
@@ -100,75 +60,94 @@ class TensorPlan:
         weights, size = BLOCKS[self.type]
         return math.prod(self.shape) // weights * size
 
+    def reorder(self, rows: torch.Tensor) -> torch.Tensor:
+        """Rows of the source in the file's order; of a permuted tensor they must be whole heads, from the first."""
+        return permute_rows(rows, self.head_rows) if self.head_rows else rows
+
+
+def permute_rows(rows: torch.Tensor, head_rows: int) -> torch.Tensor:
+    """Interleave the two halves of each head's rows.
+
+    Args:
+        rows: whole heads, of a matrix ``[heads * head_rows, in]`` or a bias ``[heads * head_rows]``.
+        head_rows: rows of a head.
+    """
+    halves = rows.reshape(-1, 2, head_rows // 2, *rows.shape[1:])
+    return halves.swapaxes(1, 2).reshape(rows.shape)
+
 
 def padded(size: int) -> int:
     """Size rounded up to the file's alignment."""
     return (size + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
 
 
-def plan_tensors(checkpoint: Checkpoint, file_type: FileType) -> list[TensorPlan]:
-    """Names and types of all tensors, in llama.cpp's order: by layer, then by name.
+def plan_tensors(checkpoint: Checkpoint, file_type: FileType, imatrix: bool = False) -> list[TensorPlan]:
+    """All tensors in the order of the file.
+
+    Args:
+        checkpoint: gpt_bigcode, llama or mistral.
+        file_type: the mixture.
+        imatrix: whether an importance matrix will be given, which changes a few types.
 
     Raises:
-        CheckpointError: a tensor llama.cpp has no name for.
+        CheckpointError: a tensor llama.cpp has no name for, or one that is quantized already.
     """
-    tied = bool(checkpoint.config.get("tie_word_embeddings", True))
-    names = {source: gguf_name(source) for source in checkpoint.tensors if not _is_left_out(source, tied)}
-    unknown = sorted(source for source, name in names.items() if name is None)
-    if unknown:
-        raise CheckpointError(f"{checkpoint.path} holds tensors GGUF has no name for: {', '.join(unknown[:5])}")
-    layers = int(checkpoint.config["n_layer"])
-    head_is_embedding = "output.weight" not in names.values()
-    plans = []
+    names, sizes = gguf_names(checkpoint), sizes_of(checkpoint)
+    tied = "output.weight" not in names.values()
+    is_llama = names_of(checkpoint).gguf == "llama"
+    mixture = Mixture(file_type, sizes.layers, sizes.heads, sizes.kv_heads, tied, is_llama, imatrix)
+    plans = _generated(checkpoint, sizes)
     for source, name in names.items():
-        shape = checkpoint.tensors[source].shape
-        is_head = name == ("token_embd.weight" if head_is_embedding else "output.weight")
-        plans.append(TensorPlan(source, str(name), shape, tensor_type(str(name), shape, file_type, layers, is_head)))
+        info = checkpoint.tensors[source]
+        if info.dtype not in _FLOATS:
+            raise CheckpointError(
+                f"tensor {source} is {info.dtype}: {checkpoint.path} seems to be quantized already; "
+                "give --model the original float checkpoint"
+            )
+        head_rows = sizes.head if is_llama and name.endswith(_ROTATED) else 0
+        plans.append(TensorPlan(source, name, info.shape, tensor_type(name, info.shape, mixture), head_rows))
     return sorted(plans, key=lambda plan: (layer_of(plan.name), plan.name))
 
 
-def gguf_name(source: str) -> str | None:
-    """llama.cpp's name of a gpt_bigcode tensor; ``None`` for a stranger."""
-    if source == "lm_head.weight":
-        return "output.weight"
-    module, _, kind = source.removeprefix("transformer.").rpartition(".")
-    if module in _WHOLE:
-        return f"{_WHOLE[module]}.{kind}"
-    match = re.fullmatch(r"h\.(\d+)\.(.+)", module)
-    if match and match[2] in _LAYER:
-        return f"blk.{match[1]}.{_LAYER[match[2]]}.{kind}"
-    return None
+def _generated(checkpoint: Checkpoint, sizes: Sizes) -> list[TensorPlan]:
+    """Tensors that the checkpoint does not hold."""
+    rope = rope_parameters(checkpoint.config)
+    if rope["rope_type"] != "llama3":
+        return []
+    trained = int(checkpoint.config.get("original_max_position_embeddings", 8192))
+    make = partial(llama3_factors, rope, sizes.head, trained)
+    return [TensorPlan(None, ROPE_FREQS, (sizes.head // 2,), "F32", make=make)]
 
 
-def _is_left_out(source: str, tied: bool) -> bool:
-    """Masks, and a head that is a copy of the embedding."""
-    return source.endswith(_MASKS) or (tied and source == "lm_head.weight")
+def llama3_factors(rope: dict[str, float], head: int, trained_context: int = 8192) -> torch.Tensor:
+    """What Llama 3.1 and later divide each rotary frequency by.
 
+    Waves much longer than the context the model was first trained for are stretched by ``factor``, short ones are left
+    alone, between the two it is blended (transformers' ``modeling_rope_utils.py``, ``rope_type: llama3``).
 
-def layer_of(name: str) -> int:
-    """Layer number in a GGUF name; -1 outside the layers."""
-    match = re.match(r"blk\.(\d+)\.", name)
-    return int(match[1]) if match else -1
+    Args:
+        rope: the config's ``rope_parameters``.
+        head: dimensions of a head.
+        trained_context: where ``rope`` does not name ``original_max_position_embeddings``.
 
+    Returns:
+        float32, one per pair of dimensions.
+    """
+    import torch
 
-def tensor_type(name: str, shape: tuple[int, ...], file_type: FileType, layers: int, is_head: bool) -> str:
-    """The ggml type of one tensor in a file of this type."""
-    if len(shape) < 2 or name == "position_embd.weight":
-        return "F32"
-    if file_type.base == "F16":
-        return "F16"
-    width = shape[-1]
-    chosen = file_type.base
-    if is_head:
-        chosen = "Q6_K" if width % BLOCKS[chosen][0] == 0 and chosen != "Q8_0" else "Q8_0"
-    elif file_type.mixed and name.endswith(_SENSITIVE) and use_more_bits(layer_of(name), layers):
-        chosen = "Q6_K"
-    if width % BLOCKS[chosen][0]:
-        chosen = FALLBACKS.get(chosen, "F16")
-    return chosen if width % BLOCKS[chosen][0] == 0 else "F16"
-
-
-def use_more_bits(layer: int, layers: int) -> bool:
-    """The first and last eighth of the layers and every third between."""
-    eighth = layers // 8
-    return layer < eighth or layer >= 7 * layers // 8 or (layer - eighth) % 3 == 2
+    base, factor = rope.get("rope_theta", 10000.0), rope.get("factor", 8.0)
+    low, high = rope.get("low_freq_factor", 1.0), rope.get("high_freq_factor", 4.0)
+    context = rope.get("original_max_position_embeddings", trained_context)
+    # float32 as in llama.cpp's converter: the same bits.
+    frequencies = 1.0 / (base ** (torch.arange(0, head, 2, dtype=torch.float32) / head))
+    factors = []
+    for frequency in frequencies:
+        wave = 2 * math.pi / frequency
+        if wave < context / high:
+            factors.append(1.0)
+        elif wave > context / low:
+            factors.append(float(factor))
+        else:
+            smooth = (context / wave - low) / (high - low)
+            factors.append(float(1 / ((1 - smooth) / factor + smooth)))
+    return torch.tensor(factors, dtype=torch.float32)

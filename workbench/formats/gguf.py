@@ -25,23 +25,24 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from workbench.checkpoint import Checkpoint
-from workbench.errors import PrerequisiteError
 from workbench.formats import _ggml
-from workbench.formats._gguf_layout import FILE_TYPES, TensorPlan, padded, plan_tensors
-from workbench.formats._gguf_metadata import Value, estimated_metadata_bytes, metadata, metadata_bytes
+from workbench.formats._gguf_header import header_bytes
+from workbench.formats._gguf_layout import TensorPlan, padded, plan_tensors
+from workbench.formats._gguf_metadata import estimated_metadata_bytes, metadata
+from workbench.formats._gguf_names import NAMES
+from workbench.formats._gguf_types import FILE_TYPES, PLAIN
+from workbench.formats._gguf_vocabulary import has_vocabulary
 from workbench.formats.base import ConversionContext, Format, Options
 
 if TYPE_CHECKING:
-    from gguf import GGUFWriter
-
-HEADER_BYTES = 24  # magic, version, number of tensors, number of pairs
+    import torch
 
 
 class GgufOptions(Options):
     """Options of a GGUF file."""
 
-    type: Literal["f16", "q8_0", "q6_k", "q5_k_m", "q4_k_m", "q4_0"] = Field(
-        default="q4_k_m", description="llama.cpp's file type: the mixture of bit widths"
+    type: Literal["f16", "bf16", "q8_0", "q6_k", "q5_k_m", "q5_k_s", "q4_k_m", "q4_k_s", "q4_0", "q3_k_m", "q2_k"] = (
+        Field(default="q4_k_m", description="llama.cpp's file type: the mixture of bit widths")
     )
 
 
@@ -51,7 +52,7 @@ class Gguf(Format[GgufOptions]):
     name = "gguf"
     title = "GGUF (llama.cpp)"
     options_model = GgufOptions
-    architectures = frozenset({"gpt_bigcode"})
+    architectures = frozenset(NAMES)
     libraries = ("gguf", "libggml-python")
     requires: ClassVar[tuple[tuple[str, str], ...]] = (("gguf", "gguf"), ("libggml", "libggml-python"))
 
@@ -59,12 +60,11 @@ class Gguf(Format[GgufOptions]):
         """Bytes of the file: exact where the tokenizer is at hand, within 1% without it."""
         file_type = FILE_TYPES[options.type]
         plans = plan_tensors(checkpoint, file_type)
-        if (checkpoint.path / "tokenizer.json").is_file():
-            pairs = metadata_bytes(metadata(checkpoint, file_type))
-        else:
-            pairs = estimated_metadata_bytes(int(checkpoint.config["vocab_size"]))
-        infos = sum(8 + len(plan.name) + 4 + 8 * len(plan.shape) + 4 + 8 for plan in plans)
-        return padded(HEADER_BYTES + pairs + infos) + sum(padded(plan.nbytes) for plan in plans)
+        data = sum(padded(plan.nbytes) for plan in plans)
+        if has_vocabulary(checkpoint):
+            return len(header_bytes(metadata(checkpoint, file_type), plans)) + data
+        pairs = estimated_metadata_bytes(int(checkpoint.config["vocab_size"]))
+        return padded(len(header_bytes({}, plans)) + pairs) + data
 
     def convert(
         self, checkpoint: Checkpoint, options: GgufOptions, out: Path, context: ConversionContext
@@ -73,48 +73,25 @@ class Gguf(Format[GgufOptions]):
         self.check_architecture(checkpoint)
         file_type = FILE_TYPES[options.type]
         plans = plan_tensors(checkpoint, file_type)
-        if any(plan.type.startswith("Q") for plan in plans):
+        if any(plan.type not in PLAIN for plan in plans):
             _ggml.library()  # a missing library is found before any work
-        writer = _open_writer(metadata(checkpoint, file_type), plans)
-        writer.write_header_to_file(out / f"{checkpoint.model_name}.{options.type.upper()}.gguf")
-        try:
-            writer.write_kv_data_to_file()
-            writer.write_ti_data_to_file()
+        header = header_bytes(metadata(checkpoint, file_type), plans)
+        with (out / f"{checkpoint.model_name}.{options.type.upper()}.gguf").open("wb") as file:
+            file.write(header)
             for done, plan in enumerate(plans):
                 context.progress(done, len(plans), plan.name)
-                writer.write_tensor_data(_ggml.pack(checkpoint.read(plan.source), plan.type))
+                file.write(_ggml.pack(_rows(checkpoint, plan), plan.type).data)
+                file.write(bytes(padded(plan.nbytes) - plan.nbytes))
             context.progress(len(plans), len(plans), "written")
-        finally:
-            writer.close()
         return {"file_type": options.type.upper(), "tensor_types": dict(sorted(Counter(p.type for p in plans).items()))}
 
 
-def _open_writer(pairs: dict[str, Value], plans: list[TensorPlan]) -> GGUFWriter:
-    """gguf's writer with all pairs and tensor infos, no file yet."""
-    import numpy as np
-
-    try:
-        from gguf import GGMLQuantizationType, GGUFValueType, GGUFWriter
-    except ImportError as error:
-        raise PrerequisiteError("writing GGUF needs the gguf package; install it with: pip install gguf") from error
-
-    kinds = {
-        str: GGUFValueType.STRING,
-        bool: GGUFValueType.BOOL,
-        int: GGUFValueType.UINT32,
-        float: GGUFValueType.FLOAT32,
-    }
-    writer = GGUFWriter(None, str(pairs["general.architecture"]))
-    for key, value in pairs.items():
-        if isinstance(value, list):
-            writer.add_array(key, value)
-        elif key != "general.architecture":  # the writer has put it first itself
-            writer.add_key_value(key, value, kinds[type(value)])
-    for plan in plans:
-        kind = GGMLQuantizationType[plan.type]
-        # The dtype only matters for bytes given without a type.
-        writer.add_tensor_info(plan.name, plan.shape, np.dtype(np.float32), plan.nbytes, raw_dtype=kind)
-    return writer
+def _rows(checkpoint: Checkpoint, plan: TensorPlan) -> torch.Tensor:
+    """The values of one tensor, in the file's order."""
+    if plan.source is None:
+        assert plan.make is not None  # a tensor is read or made
+        return plan.make()
+    return plan.reorder(checkpoint.read(plan.source))
 
 
 FORMAT = Gguf()
