@@ -16,15 +16,15 @@ multiply-add, no reordering, no flush to zero.
 
 A number beside a ``Lanes`` is spread over all lanes, in the type of the lanes. Source: LLVM's language
 reference; numba's "low-level extension API".
-
-numba's disk cache knows a kernel by its own file's date: after a change in this file, remove the
-``*.nbi`` and ``*.nbc`` files of ``workbench/kernels/__pycache__``.
 """
 
 from __future__ import annotations
 
+import hashlib
 import operator
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 from llvmlite import ir
@@ -41,12 +41,30 @@ _ELEMENTS = {"float": _FLOAT, "int": _INT, "bool": _BIT}
 
 
 def compiled(function: Function) -> Function:
-    """Compile without the interpreter's lock; keep the machine code on disk where some folder can be written."""
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+    """Compile what kernels are made of."""
+    return njit(nogil=True, error_model="numpy")(function)  # type: ignore[no-any-return]
+
+
+def kernel(function: Function) -> Function:
+    """Compile what Python calls, without its lock; keep the machine code where some folder can be written.
+
+    numba takes kept code for fresh while the function's own file is the same. A kernel is made of many files,
+    so the stamp here is of them all.
+    """
+    options = {"nogil": True, "error_model": "numpy"}
     try:
-        return njit(cache=True, **options)(function)  # type: ignore[no-any-return]
+        dispatcher = njit(cache=True, **options)(function)
     except RuntimeError:  # numba's "no locator available": neither the package nor the home may be written
         return njit(**options)(function)  # type: ignore[no-any-return]
+    dispatcher._cache._cache_file._source_stamp = _stamp()
+    return dispatcher  # type: ignore[no-any-return]
+
+
+@cache
+def _stamp() -> str:
+    """Digest of all the files kernels are made of."""
+    sources = sorted(Path(__file__).parent.glob("_ggml_*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
 
 
 class LanesType(types.Type):  # type: ignore[misc]

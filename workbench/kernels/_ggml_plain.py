@@ -16,6 +16,7 @@ from workbench.kernels._ggml_lanes import (
     Lanes,
     bits_of,
     compiled,
+    kernel,
     load,
     mask_bits,
     of_bits,
@@ -54,7 +55,7 @@ def _round_away(value: Lanes) -> Lanes:
     return truncated(value + of_bits(bits_of(spread(_ALMOST_HALF)) | sign))
 
 
-@compiled
+@kernel
 def quantize_q8_0(source: Bytes, kind: int, out: Bytes) -> bool:
     """32 weights into a half-precision scale and 32 signed bytes."""
     blocks = len(out) // 34
@@ -76,7 +77,7 @@ def quantize_q8_0(source: Bytes, kind: int, out: Bytes) -> bool:
     return finite
 
 
-@compiled
+@kernel
 def quantize_q4_0(source: Bytes, kind: int, out: Bytes) -> bool:
     """32 weights into a half-precision scale and 16 bytes of fours, the second half of the block on top."""
     blocks = len(out) // 18
@@ -116,7 +117,7 @@ def _put_fives(out: Bytes, at: int, low: Lanes, high: Lanes) -> None:
     store(out, at + 4, (low & 15) | ((high & 15) << 4))
 
 
-@compiled
+@kernel
 def quantize_q5_0(source: Bytes, kind: int, out: Bytes) -> bool:
     """32 weights into a half-precision scale, 4 bytes of fifth bits and 16 bytes of fours."""
     blocks = len(out) // 22
@@ -139,7 +140,7 @@ def quantize_q5_0(source: Bytes, kind: int, out: Bytes) -> bool:
     return finite
 
 
-@compiled
+@kernel
 def quantize_q5_1(source: Bytes, kind: int, out: Bytes) -> bool:
     """32 weights into half-precision scale and minimum, 4 bytes of fifth bits and 16 bytes of fours."""
     blocks = len(out) // 24

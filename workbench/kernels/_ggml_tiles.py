@@ -40,6 +40,8 @@ Floats = NDArray[np.float32]
 SOURCES = {"F32": 0, "F16": 1, "BF16": 2}
 _F32, _F16 = SOURCES["F32"], SOURCES["F16"]
 
+NOTHING = np.float32(1e-15)  # ggml's GROUP_MAX_EPS: a group whose largest magnitude is smaller counts as zero
+
 _MAGIC = np.float32(12582912.0)  # 1.5 * 2^23
 _TO_INFINITY, _TO_ZERO, _DOWN = np.float32(2.0**112), np.float32(2.0**-110), np.float32(2.0**-112)
 _TOO_LARGE = np.float32(2.0**31)
@@ -146,3 +148,9 @@ def largest(columns: Floats, at: int, width: int) -> Any:
         found = where(size > top, value, found)
         top = where(size > top, size, top)
     return found, top
+
+
+@compiled
+def four_twos(first: Lanes, second: Lanes, third: Lanes, fourth: Lanes) -> Lanes:
+    """The lower two bits of four codes in one byte."""
+    return (first & 3) | ((second & 3) << 2) | ((third & 3) << 4) | ((fourth & 3) << 6)

@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.errors import WorkbenchError
-from workbench.kernels import _ggml_affine, _ggml_plain, _ggml_symmetric
+from workbench.kernels import _ggml_plain, _ggml_q2_k, _ggml_q3_k, _ggml_q4_k, _ggml_q6_k
 from workbench.kernels._ggml_tiles import SOURCES
 
 _Kernel = Callable[..., bool]
@@ -40,9 +40,11 @@ _TYPES: dict[str, tuple[int, int, _Kernel, tuple[Any, ...]]] = {
     "Q5_0": (32, 22, _ggml_plain.quantize_q5_0, ()),
     "Q5_1": (32, 24, _ggml_plain.quantize_q5_1, ()),
     "Q8_0": (32, 34, _ggml_plain.quantize_q8_0, ()),
-    "Q4_K": (256, 144, _ggml_affine.quantize_32, (_ggml_affine.NUMERATORS["Q4_K"], 15)),
-    "Q5_K": (256, 176, _ggml_affine.quantize_32, (_ggml_affine.NUMERATORS["Q5_K"], 31)),
-    "Q6_K": (256, 210, _ggml_symmetric.quantize_q6_k, (_ggml_symmetric.TRIALS_Q6_K,)),
+    "Q2_K": (256, 84, _ggml_q2_k.quantize_q2_k, (_ggml_q2_k.NUMERATORS,)),
+    "Q3_K": (256, 110, _ggml_q3_k.quantize_q3_k, ()),
+    "Q4_K": (256, 144, _ggml_q4_k.quantize_q4_k, (_ggml_q4_k.NUMERATORS_Q4_K, 15)),
+    "Q5_K": (256, 176, _ggml_q4_k.quantize_q4_k, (_ggml_q4_k.NUMERATORS_Q5_K, 31)),
+    "Q6_K": (256, 210, _ggml_q6_k.quantize_q6_k, (_ggml_q6_k.TRIALS,)),
 }
 
 SUPPORTED: frozenset[str] = frozenset(_TYPES)
