@@ -81,7 +81,7 @@ def reference(model):
 def test_tokens_are_those_of_the_checkpoints_tokenizer(session, tokenizer, text) -> None:
     expected = tokenizer(text)["input_ids"]
     assert tokenizer.decode(expected) == text
-    assert llama_cpp.tokenize(session.server(), text) == expected
+    assert session.tokenize(text) == expected
     assert session.count_tokens(text) == len(expected)
 
 

@@ -10,10 +10,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from workbench.artifact import Artifact
 from workbench.plugins import installed_version
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -102,8 +106,23 @@ class Session(ABC):
         """Time exactly ``new_tokens`` tokens after ``prompt``, nothing cached from an earlier call."""
 
     @abstractmethod
+    def logits(self, prompts: Sequence[str]) -> list[NDArray[np.float32]]:
+        """Logits of the first token of each answer, ``[vocabulary]``, up to a constant added to all of a prompt's.
+
+        The constant is free because engines that only tell log-probabilities have lost it, and no answer depends on it.
+        """
+
+    @abstractmethod
+    def tokenize(self, text: str) -> list[int]:
+        """Token ids of a text, without those that are put around a prompt."""
+
+    @abstractmethod
+    def detokenize(self, ids: Sequence[int]) -> str:
+        """The text of token ids."""
+
     def count_tokens(self, text: str) -> int:
         """Tokens of a text."""
+        return len(self.tokenize(text))
 
     def device_peak_bytes(self) -> int | None:
         """Peak bytes on an accelerator with its own memory, by its allocator; ``None`` on CPU."""

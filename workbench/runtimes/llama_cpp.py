@@ -26,16 +26,22 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from workbench.artifact import Artifact
 from workbench.errors import ArtifactError, PrerequisiteError, WorkbenchError
 from workbench.runtimes.base import EngineFacts, Generation, LoadOptions, Runtime, Session, Timing
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 INSTALL = "pip install xllamacpp"
 SMALL_MODEL_BYTES = 64 << 20
 ALL_LAYERS = 999
 SILENT = -1
+EVERY_TOKEN = 1 << 20  # more than any vocabulary: the engine tells as many as there are
+LEAST_LOGPROB = -80.0  # of a float32 probability that is not zero; the engine says -inf below
 GREEDY = {"temperature": 0.0, "samplers": ["temperature"]}  # no penalties, no truncation: the most probable token
 
 
@@ -86,9 +92,31 @@ class LlamaCppSession(Session):
         first_s = timings["prompt_ms"] / 1000
         return Timing(usage["prompt_tokens"], new_tokens, first_s, first_s + timings["predicted_ms"] / 1000)
 
-    def count_tokens(self, text: str) -> int:
-        """Tokens by the tokenizer inside the GGUF file."""
-        return len(tokenize(self._server or self.server(), text))
+    def logits(self, prompts: Sequence[str]) -> list[NDArray[np.float32]]:
+        """Log-probabilities of all tokens after each prompt, which llama.cpp tells on request."""
+        import numpy as np
+
+        server = self.server()
+        rows = []
+        for prompt in prompts:
+            request = {"prompt": prompt, "n_predict": 1, "n_probs": EVERY_TOKEN, "cache_prompt": False, **GREEDY}
+            reply = post(server, "/completion", {**request, "post_sampling_probs": False})
+            told = reply["completion_probabilities"][0]["top_logprobs"]
+            row = np.full(len(told), LEAST_LOGPROB, np.float32)
+            for token in told:
+                row[token["id"]] = max(token["logprob"], LEAST_LOGPROB)
+            rows.append(row)
+        return rows
+
+    def tokenize(self, text: str) -> list[int]:
+        """Ids by the tokenizer inside the GGUF file."""
+        body = {"content": text, "add_special": False, "parse_special": True}
+        ids: list[int] = post(self._server or self.server(), "/tokenize", body)["tokens"]
+        return ids
+
+    def detokenize(self, ids: Sequence[int]) -> str:
+        """Text by the tokenizer inside the GGUF file."""
+        return str(post(self._server or self.server(), "/detokenize", {"tokens": list(ids)})["content"])
 
     def close(self) -> None:
         """Free the engine and its socket."""
@@ -149,16 +177,17 @@ def complete(server: Any, request: dict[str, Any]) -> dict[str, Any]:
     return reply
 
 
-def tokenize(server: Any, text: str) -> list[int]:
-    """Token ids as the engine reads a prompt."""
+def post(server: Any, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    """An answer of the engine's server that its Python side has no call for."""
     connection = _connection(server.listening_address)
     try:
-        body = json.dumps({"content": text, "add_special": True, "parse_special": True})
-        connection.request("POST", "/tokenize", body, {"Content-Type": "application/json"})
-        tokens: list[int] = json.loads(connection.getresponse().read())["tokens"]
-        return tokens
+        connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+        reply: dict[str, Any] = json.loads(connection.getresponse().read())
     finally:
         connection.close()
+    if "error" in reply:
+        raise WorkbenchError(f"llama.cpp refuses {path}: {reply['error']['message']}")
+    return reply
 
 
 def _generation(reply: dict[str, Any]) -> Generation:

@@ -10,11 +10,15 @@ import json
 import os
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from workbench.artifact import Artifact
 from workbench.errors import WorkbenchError
 from workbench.runtimes.base import Generation, LoadOptions, Runtime, Session, Timing
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class MockSession(Session):
@@ -45,6 +49,20 @@ class MockSession(Session):
     def time_one(self, prompt: str, new_tokens: int) -> Timing:
         """A made-up timing: 1 ms per token."""
         return Timing(self.count_tokens(prompt), new_tokens, 0.001, 0.001 * new_tokens)
+
+    def logits(self, prompts: Sequence[str]) -> list[NDArray[np.float32]]:
+        """Zeros: every byte is as likely as another."""
+        import numpy as np
+
+        return [np.zeros(256, np.float32) for _ in prompts]
+
+    def tokenize(self, text: str) -> list[int]:
+        """Bytes."""
+        return list(text.encode())
+
+    def detokenize(self, ids: Sequence[int]) -> str:
+        """Bytes back as text."""
+        return bytes(ids).decode()
 
     def count_tokens(self, text: str) -> int:
         """Words."""

@@ -29,7 +29,9 @@ from workbench.quiet import quiet_libraries
 from workbench.runtimes.base import EngineFacts, Generation, LoadOptions, Runtime, Session, Timing
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 FORMATS = frozenset({"fp16", "int8", "gptq"})
@@ -149,9 +151,26 @@ class TransformersSession(Session):
             total_s = time.perf_counter() - started
         return Timing(ids.shape[1], new_tokens, ttft_s, total_s)
 
-    def count_tokens(self, text: str) -> int:
-        """Tokens of a text, without the tokens a tokenizer adds to a prompt."""
-        return len(self._tokenizer.encode(text, add_special_tokens=False))
+    def logits(self, prompts: Sequence[str]) -> list[NDArray[np.float32]]:
+        """Logits after each prompt, by the plain forward pass; see ``Session.logits``."""
+        import torch
+
+        found = []
+        with torch.inference_mode():
+            for prompt in prompts:
+                ids = torch.tensor([self._encode(prompt, 1)], device=self._device)
+                output = self.model(input_ids=ids, use_cache=False, logits_to_keep=1)
+                found.append(output.logits[0, -1].float().cpu().numpy())
+        return found
+
+    def tokenize(self, text: str) -> list[int]:
+        """Ids of a text, without those a tokenizer adds to a prompt."""
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
+        return ids
+
+    def detokenize(self, ids: Sequence[int]) -> str:
+        """Text of ids, nothing left out or tidied."""
+        return str(self._tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
     def device_peak_bytes(self) -> int | None:
         """Peak of torch's CUDA allocator since loading; ``None`` elsewhere."""
