@@ -1,8 +1,6 @@
-"""What the torch-side formats must know of each architecture, as facts rather than branches.
+"""What the torch-side formats share: which tensors they keep, and the config they write.
 
-A decoder is a list of equal blocks; inside a block the linear layers fall into steps, and layers of one step
-read the same input. GPTQ's "true sequential" order is the order of the steps: attention in, attention out,
-MLP in, MLP out.
+The facts about architectures themselves are in ``workbench/architecture.py``.
 """
 
 from __future__ import annotations
@@ -10,70 +8,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from workbench.architecture import ARCHITECTURES, MODULES
 from workbench.checkpoint import Checkpoint
-from workbench.errors import CheckpointError
 from workbench.tensors import TensorInfo
+
+__all__ = ["ARCHITECTURES", "MODULES", "kept_tensors", "write_config"]
 
 # Buffers that old checkpoints carry and every loader makes anew: causal masks and rotary tables.
 _BUFFERS = re.compile(r"\.(attn\.bias|attn\.masked_bias|rotary_emb\.inv_freq)$")
-
-
-@dataclass(frozen=True)
-class Modules:
-    """Where the linear layers of one architecture are.
-
-    Attributes:
-        model_class: the class transformers loads, for configs that do not name it.
-        blocks: path of the list of blocks.
-        layers_key: the config's key for their number.
-        steps: linear layers of a block, grouped by shared input, in order of computation.
-    """
-
-    model_class: str
-    blocks: str
-    layers_key: str
-    steps: tuple[tuple[str, ...], ...]
-
-    def linears(self, checkpoint: Checkpoint) -> list[str]:
-        """Full names of all linear layers inside blocks.
-
-        Raises:
-            CheckpointError: the checkpoint lacks one of them.
-        """
-        names = [
-            f"{self.blocks}.{block}.{layer}"
-            for block in range(int(checkpoint.config[self.layers_key]))
-            for step in self.steps
-            for layer in step
-        ]
-        missing = [name for name in names if f"{name}.weight" not in checkpoint.tensors]
-        if missing:
-            raise CheckpointError(f"{checkpoint.path} lacks {missing[0]}.weight; give --model a complete checkpoint")
-        return names
-
-
-_LLAMA_STEPS = (
-    ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
-    ("self_attn.o_proj",),
-    ("mlp.gate_proj", "mlp.up_proj"),
-    ("mlp.down_proj",),
-)
-
-MODULES = {
-    "gpt_bigcode": Modules(
-        "GPTBigCodeForCausalLM",
-        "transformer.h",
-        "n_layer",
-        (("attn.c_attn",), ("attn.c_proj",), ("mlp.c_fc",), ("mlp.c_proj",)),
-    ),
-    "llama": Modules("LlamaForCausalLM", "model.layers", "num_hidden_layers", _LLAMA_STEPS),
-    "mistral": Modules("MistralForCausalLM", "model.layers", "num_hidden_layers", _LLAMA_STEPS),
-}
-ARCHITECTURES = frozenset(MODULES)
 
 
 def kept_tensors(checkpoint: Checkpoint) -> list[TensorInfo]:

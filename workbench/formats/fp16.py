@@ -17,9 +17,10 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from workbench.architecture import ARCHITECTURES
 from workbench.checkpoint import Checkpoint
 from workbench.formats._floats import float_group
-from workbench.formats._modules import ARCHITECTURES, kept_tensors, write_config
+from workbench.formats._modules import kept_tensors, write_config
 from workbench.formats._output import Output
 from workbench.formats._safetensors import Group, safetensors_files, total_bytes, write_index
 from workbench.formats.base import ConversionContext, Format, Options, copy_small_files

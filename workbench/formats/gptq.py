@@ -23,11 +23,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+from workbench.architecture import ARCHITECTURES, MODULES, Modules
 from workbench.artifact import sha256_json
 from workbench.checkpoint import Checkpoint
 from workbench.errors import CheckpointError, WorkbenchError
 from workbench.formats._floats import float_group
-from workbench.formats._modules import ARCHITECTURES, MODULES, Modules, kept_tensors, write_config
+from workbench.formats._modules import kept_tensors, write_config
 from workbench.formats._output import Output
 from workbench.formats._safetensors import Group, Spec, safetensors_files, total_bytes, write_index
 from workbench.formats.base import ConversionContext, Format, Options, copy_small_files

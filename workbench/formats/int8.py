@@ -21,9 +21,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from workbench.architecture import ARCHITECTURES, MODULES
 from workbench.checkpoint import Checkpoint
 from workbench.formats._floats import cast, float_group, raw
-from workbench.formats._modules import ARCHITECTURES, MODULES, kept_tensors, write_config
+from workbench.formats._modules import kept_tensors, write_config
 from workbench.formats._output import Output
 from workbench.formats._safetensors import Group, Spec, safetensors_files, total_bytes, write_index
 from workbench.formats.base import ConversionContext, Format, Options, copy_small_files

@@ -1,0 +1,310 @@
+"""A transformers model that runs block by block: one block's weights in memory, whatever the model's size.
+
+The model is built on torch's "meta" device, where tensors have shapes but no values. A block gets its weights
+from the checkpoint for its turn and gives them back; texts pass it batch by batch. Of the embedding only the rows
+of tokens that occur are read, and the head goes by in chunks of rows. What a checkpoint does not hold (rotary
+tables, masks) the model's own code computes. The forward code is transformers' own throughout, so the answers
+are those of the whole model.
+
+Batches go through a block side by side, each on one thread (``workbench/workers.py``): results do not depend on the
+number of threads.
+
+Example::
+
+    with Workers(threads=2) as workers:
+        model = StreamedModel(open_checkpoint("sqlcoder-nano"), workers)
+        last = model.run([[5, 17, 9], [4, 4]])  # logits behind each sequence's last token, [1, vocabulary] each
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from workbench.architecture import MODULES
+from workbench.batches import Batch, HiddenFolder, similar
+from workbench.checkpoint import Checkpoint
+from workbench.errors import CheckpointError
+from workbench.quiet import quiet_libraries
+from workbench.workers import Workers
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+    from transformers import PreTrainedModel
+
+
+class _Reached(Exception):
+    """Ends a forward pass at the module whose input was wanted; never leaves this module."""
+
+
+class StreamedModel:
+    """A checkpoint as a model that can be run, its weights read when their turn comes.
+
+    Args:
+        checkpoint: of an architecture in ``workbench/architecture.py``.
+        workers: to run batches on; entered by the caller.
+        dtype: torch's name of the type to compute in; weights are cast to it.
+        hidden: where to keep the states of batches; in memory without it.
+
+    Attributes:
+        depth: number of blocks.
+
+    Raises:
+        CheckpointError: transformers does not understand the config, or weights are missing.
+    """
+
+    def __init__(
+        self, checkpoint: Checkpoint, workers: Workers, dtype: str = "float32", hidden: HiddenFolder | None = None
+    ) -> None:
+        import torch
+
+        self._checkpoint = checkpoint
+        self._workers = workers
+        self._hidden = hidden
+        self._dtype: torch.dtype = getattr(torch, dtype)
+        self._facts = MODULES[checkpoint.architecture]
+        self._model = _without_weights(checkpoint, self._dtype)
+        self._blocks: list[nn.Module] = list(self._model.get_submodule(self._facts.blocks))
+        self.depth = len(self._blocks)
+        streamed = (f"{self._facts.blocks}.", f"{self._facts.embedding}.", f"{self._facts.head}.")
+        rest = [name for name, _ in self._model.named_parameters() if not name.startswith(streamed)]
+        self._model.load_state_dict({name: self.read(name) for name in rest}, assign=True, strict=False)
+
+    def read(self, name: str) -> Tensor:
+        """One tensor of the checkpoint in the model's type; only a chunk of it is held in the stored type.
+
+        Raises:
+            CheckpointError: the checkpoint lacks it.
+        """
+        import torch
+
+        self._check(name)
+        info = self._checkpoint.tensors[name]
+        if len(info.shape) < 2:
+            return self._checkpoint.read(name).to(self._dtype)
+        values = torch.empty(info.shape, dtype=self._dtype)
+        for rows, chunk in zip(info.chunks, self._checkpoint.chunks(name), strict=True):
+            values[rows] = chunk
+        return values
+
+    def _check(self, name: str) -> None:
+        if name not in self._checkpoint.tensors:
+            raise CheckpointError(f"{self._checkpoint.path} lacks {name}; give --model a complete checkpoint")
+
+    def embed(self, sequences: Sequence[Sequence[int]]) -> list[Batch]:
+        """What the first block is given for token ids: sequences of similar length in batches."""
+        import torch
+
+        known = sorted({0, *(token for row in sequences for token in row)})
+        rows = self._embeddings(known)
+        place_of = {token: place for place, token in enumerate(known)}
+        base = getattr(self._model, self._model.base_model_prefix)
+        batches = []
+        for number, places in enumerate(similar(sequences)):
+            width = max(len(sequences[place]) for place in places)
+            lengths = torch.tensor([len(sequences[place]) for place in places])
+            padded = [[place_of[token] for token in sequences[place]] for place in places]
+            ids = torch.tensor([row + [place_of[0]] * (width - len(row)) for row in padded])
+            hidden, keywords = _first_call(self._blocks[0], base, rows[ids])
+            kept = self._hidden.keep(0, number, hidden) if self._hidden else hidden
+            batches.append(Batch(number, places, kept, torch.arange(width) < lengths[:, None], keywords=keywords))
+        return batches
+
+    def _embeddings(self, tokens: Sequence[int]) -> Tensor:
+        """Rows of the embedding, ``[tokens, width]``; the tokens ascend. Only chunks with such rows are read."""
+        import torch
+
+        name = f"{self._facts.embedding}.weight"
+        self._check(name)
+        info = self._checkpoint.tensors[name]
+        found = []
+        for place, chunk in enumerate(info.chunks):
+            here = [token - chunk.start for token in tokens if chunk.start <= token < chunk.stop]
+            if here:
+                found.append(self._checkpoint.read_chunk(name, place)[here].to(self._dtype))
+        if sum(map(len, found)) != len(tokens):
+            raise CheckpointError(f"the tokenizer knows token {tokens[-1]}, the embedding has {info.shape[0]} rows")
+        return torch.cat(found)
+
+    @contextmanager
+    def block(self, place: int, weights: Mapping[str, Tensor] | None = None) -> Iterator[nn.Module]:
+        """One block with its weights, for as long as the context lasts.
+
+        Args:
+            place: of the block, from 0.
+            weights: values to take instead of the checkpoint's, by the parameter's name in the block.
+
+        Raises:
+            CheckpointError: the checkpoint lacks a weight.
+        """
+        block = self._blocks[place]
+        given = weights or {}
+        empty = dict(block.named_parameters())
+        state = {
+            name: given[name] if name in given else self.read(f"{self._facts.blocks}.{place}.{name}") for name in empty
+        }
+        block.load_state_dict(state, assign=True, strict=False)
+        del state
+        try:
+            yield block
+        finally:
+            block.load_state_dict(empty, assign=True, strict=False)
+
+    def blocks(self) -> Iterator[tuple[int, nn.Module]]:
+        """Each block in turn, with its weights, and its place."""
+        for place in range(self.depth):
+            with self.block(place) as block:
+                yield place, block
+
+    def layer_inputs(self, block: nn.Module, name: str, batches: Sequence[Batch]) -> Iterator[Tensor]:
+        """What one layer of a block reads, ``[real tokens, in]`` for each batch; computed no further than there."""
+        with _watching(block, (name,), stop=True) as seen:
+
+            def inputs(batch: Batch) -> Tensor:
+                seen.inputs = {}
+                with suppress(_Reached):
+                    block(batch.hidden, **batch.keywords)
+                read: Tensor = seen.inputs[name][batch.real]
+                return read
+
+            yield from self._workers.map(inputs, batches)
+
+    def observe(self, block: nn.Module, names: Sequence[str], batches: Sequence[Batch]) -> Iterator[dict[str, Tensor]]:
+        """Pass a block, and see what some of its layers read on the way.
+
+        Yields, batch by batch, the inputs ``[real tokens, in]`` of the named layers; each batch's states are then
+        the block's outputs. To be used up: batches behind the last one taken do not move on.
+        """
+        with _watching(block, names, stop=False) as seen:
+
+            def passing(batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
+                seen.inputs = {}
+                output = block(batch.hidden, **batch.keywords)
+                hidden = output[0] if isinstance(output, tuple) else output
+                return {name: values[batch.real] for name, values in seen.inputs.items()}, hidden
+
+            for batch, (inputs, hidden) in zip(batches, self._workers.map(passing, batches), strict=True):
+                batch.passed += 1
+                batch.hidden = self._hidden.keep(batch.passed, batch.number, hidden) if self._hidden else hidden
+                yield inputs
+        if self._hidden and batches:
+            self._hidden.finish(batches[0].passed)
+
+    def advance(self, block: nn.Module, batches: Sequence[Batch]) -> None:
+        """Replace a block's inputs by its outputs."""
+        for _ in self.observe(block, (), batches):
+            pass
+
+    def logits(self, batches: Sequence[Batch], positions: Sequence[Sequence[int]] | None = None) -> list[Tensor]:
+        """Logits of batches that passed all blocks.
+
+        Args:
+            batches: as ``embed`` made them.
+            positions: which tokens of each sequence, in the order ``embed`` was given them; ``None`` means the last of
+                each. The result holds one row of the vocabulary's size for each: ask for what will be used.
+
+        Returns:
+            ``[positions, vocabulary]`` for each sequence, in the caller's order.
+        """
+        import torch
+
+        norm = self._model.get_submodule(self._facts.norm)
+        states: dict[int, Tensor] = {}
+        for batch in batches:
+            for row, place in enumerate(batch.rows):
+                wanted = [int(batch.real[row].sum()) - 1] if positions is None else list(positions[place])
+                states[place] = norm(batch.hidden[row, wanted])
+        order = sorted(states)
+        counts = [len(states[place]) for place in order]
+        if not counts:
+            return []
+        return list(torch.split(self._head(torch.cat([states[place] for place in order])), counts))
+
+    def _head(self, states: Tensor) -> Tensor:
+        """The head's logits ``[positions, vocabulary]``, a chunk of its rows at a time."""
+        import torch
+
+        name = self._head_name()
+        info = self._checkpoint.tensors[name]
+        logits = torch.empty(len(states), info.shape[0], dtype=self._dtype)
+
+        def piece(place: int) -> None:
+            weight = self._checkpoint.read_chunk(name, place).to(self._dtype)
+            logits[:, info.chunks[place]] = states @ weight.t()
+
+        self._workers.run(piece, range(len(info.chunks)))
+        return logits
+
+    def _head_name(self) -> str:
+        """The head's weight; a tied one is the embedding's, under whichever of both names the files hold it."""
+        own, tied = f"{self._facts.head}.weight", f"{self._facts.embedding}.weight"
+        if not self._model.config.tie_word_embeddings:
+            self._check(own)
+            return own
+        return tied if tied in self._checkpoint.tensors else own
+
+    def run(self, sequences: Sequence[Sequence[int]], positions: Sequence[Sequence[int]] | None = None) -> list[Tensor]:
+        """Logits of token ids through the whole model; see ``logits``."""
+        batches = self.embed(sequences)
+        for _, block in self.blocks():
+            self.advance(block, batches)
+        return self.logits(batches, positions)
+
+
+def _without_weights(checkpoint: Checkpoint, dtype: torch.dtype) -> PreTrainedModel:
+    """The model with parameters on the meta device; buffers hold what the model's own code puts in them."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    try:
+        with quiet_libraries(), torch.device("meta"):
+            config = AutoConfig.from_pretrained(checkpoint.path, local_files_only=True)
+            model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation="sdpa")
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"transformers cannot make a model of {checkpoint.path} ({error})") from error
+    for module in model.modules():
+        buffers = dict(module.named_buffers(recurse=False))
+        for name, buffer in buffers.items():
+            setattr(module, name, torch.empty_like(buffer, device="cpu"))
+        if buffers:
+            model._init_weights(module)  # how transformers itself fills buffers that no file holds
+    return model.eval().requires_grad_(False)
+
+
+def _first_call(block: nn.Module, base: nn.Module, embedded: Tensor) -> tuple[Tensor, dict[str, Any]]:
+    """What a model hands its first block for embedded tokens: hidden states and keywords."""
+    seen: list[tuple[Tensor, dict[str, Any]]] = []
+
+    def note(_: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+        seen.append((arguments[0], keywords))
+        raise _Reached
+
+    handle = block.register_forward_pre_hook(note, with_kwargs=True)
+    with suppress(_Reached):
+        base(inputs_embeds=embedded, use_cache=False)
+    handle.remove()
+    return seen[0]
+
+
+@contextmanager
+def _watching(block: nn.Module, names: Sequence[str], stop: bool) -> Iterator[threading.local]:
+    """Note what layers are called with, in ``inputs`` of the thread that called; ``stop`` ends the pass there."""
+    seen = threading.local()
+
+    def note(name: str) -> Any:
+        def hook(_: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+            seen.inputs[name] = arguments[0]
+            if stop:
+                raise _Reached
+
+        return hook
+
+    handles = [block.get_submodule(name).register_forward_pre_hook(note(name)) for name in names]
+    try:
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()
