@@ -121,10 +121,11 @@ def test_no_weights(folder: Path) -> None:
         open_checkpoint(str(folder))
 
 
-def test_pickles_are_never_opened(folder: Path) -> None:
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+def test_a_pointer_of_git_lfs(folder: Path, name: str) -> None:
     (folder / "model.safetensors").unlink()
-    (folder / "pytorch_model-00001-of-00002.bin").write_bytes(b"cos\nsystem\n(S'exit'\ntR.")
-    with pytest.raises(CheckpointError, match="can run code when opened"):
+    (folder / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n")
+    with pytest.raises(CheckpointError, match="run: git lfs pull"):
         open_checkpoint(str(folder))
 
 
@@ -194,7 +195,7 @@ def test_a_forgotten_shard(folder: Path) -> None:
         open_checkpoint(str(folder))
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"weight_map": 3}'])
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"weight_map": 3}', '{"weight_map": {"w": "../x.safetensors"}}'])
 def test_a_broken_index(folder: Path, text: str) -> None:
     (folder / "model.safetensors.index.json").write_text(text)
     with pytest.raises(CheckpointError, match="cannot be understood"):

@@ -37,6 +37,22 @@ GOLDEN = {
         "The query will run on a database with the following schema:\nCREATE TABLE t (id int);\n\n### Answer\n"
         "Given the database schema, here is the SQL query that answers [QUESTION]How many?[/QUESTION]\n[SQL]\n"
     ),
+    # The model card of defog/llama-3-sqlcoder-8b, less <|begin_of_text|>.
+    "v3-llama3": (
+        "<|start_header_id|>user<|end_header_id|>\n\nGenerate a SQL query to answer this question: `How many?`\n\n"
+        "DDL statements:\nCREATE TABLE t (id int);<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n"
+        "The following SQL query best answers the question `How many?`:\n```sql\n"
+    ),
+    # Gao et al. 2023 (arXiv 2308.15363), less the last word.
+    "completion": (
+        "/* Given the following database schema: */\nCREATE TABLE t (id int);\n\n"
+        "/* Answer the following: How many? */\n"
+    ),
+    # The frame of bigcode/octocoder's model card.
+    "octocoder": (
+        "Question: Write one PostgreSQL query that answers `How many?` on a database with the following schema:\n"
+        "CREATE TABLE t (id int);\n\nAnswer:"
+    ),
 }
 
 
@@ -53,7 +69,8 @@ def test_the_schema_comes_first_in_nano_so_that_questions_share_a_prefix() -> No
 
 
 def test_instructions_are_lines_of_v3() -> None:
-    text = V3.render("schema", "question", "- Revenue is price times quantity.\n")
+    text = V3.render("schema", "question", "- Revenue is price times quantity.")
+    assert text == V3.render("schema", "question", "- Revenue is price times quantity.\n")
     assert "return 'I do not know'\n- Revenue is price times quantity.\n\n### Database Schema" in text
 
 
@@ -82,6 +99,12 @@ def test_values_stand_in_the_prompt_unchanged(schema: str, question: str) -> Non
         ("defog/sqlcoder-34b-alpha", "v3"),
         ("defog/sqlcoder-70b-alpha", "v3"),
         ("/models/SQLCoder-7B-2/", "v3"),
+        ("defog/llama-3-sqlcoder-8b", "v3-llama3"),
+        ("someone/Llama3-SQLCoder-8B-finetuned", "v3-llama3"),
+        ("bigcode/starcoder", "completion"),
+        ("bigcode/starcoderbase-1b", "completion"),
+        ("bigcode/octocoder", "octocoder"),
+        ("Deci/DeciCoder-1b", "completion"),
         ("sqlcoder-nano", "nano"),
         ("someone/else", "v3"),
     ],
@@ -93,6 +116,31 @@ def test_the_models_name_tells_its_prompt(model: str, prompt: str) -> None:
 def test_what_ends_an_answer() -> None:
     assert PROMPTS["v3"].stop == (";", "[/SQL]")
     assert all(PROMPTS[name].stop == ("```",) for name in ("nano", "v1", "v2"))
+    # OctoCoder answers in prose or in a fence of its own, which a fence as stop text would cut off at once.
+    assert not any("```" in stop for stop in PROMPTS["octocoder"].stop)
+
+
+@pytest.mark.parametrize("name", PROMPTS)
+def test_no_stop_text_is_what_an_answer_begins_with(name: str) -> None:
+    assert not any("SELECT 1".startswith(stop) or stop in "\nSELECT 1\n" for stop in PROMPTS[name].stop)
+
+
+def test_the_beginning_of_a_text_is_the_tokenizers_to_mark() -> None:
+    """Llama 3's tokenizer marks it itself and knows the header tokens inside a prompt: each once, none in pieces."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    special = ["<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"]
+    tokenizer = Tokenizer(models.BPE(unk_token="?", vocab={"?": 0}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.add_special_tokens(special)
+    start = tokenizer.token_to_id(special[0])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{special[0]} $A", special_tokens=[(special[0], start)]
+    )
+    ids = PreTrainedTokenizerFast(tokenizer_object=tokenizer).encode(PROMPTS["v3-llama3"].render("t", "q"))
+    assert ids[0] == start
+    assert [ids.count(tokenizer.token_to_id(token)) for token in special] == [1, 2, 2, 1]
 
 
 def test_a_user_can_name_the_prompt_of_a_folder_whose_name_tells_nothing() -> None:

@@ -2,7 +2,8 @@
 
 A checkpoint is a local folder or a Hub repository ``org/name`` (``org/name@revision``). Opening one
 reads the config and the tensor headers only (``workbench/tensors.py``), so a plan costs no weights and no
-torch. Old repositories with ``pytorch_model*.bin`` are pickles: they are not opened.
+torch. Old repositories hold ``pytorch_model*.bin``, which are pickles: they are indexed without running them
+(``workbench/pickled.py``) and read like safetensors from there on.
 
 A checkpoint has a digest, over the contents, and an identity, over its files' sizes and times: the digest costs a
 pass over all weights, which a conversion makes anyway, and is remembered under the identity.
@@ -10,7 +11,6 @@ pass over all weights, which a conversion makes anyway, and is remembered under 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,25 +19,19 @@ from typing import TYPE_CHECKING, Any
 
 from workbench import digest_memory
 from workbench.artifact import sha256_file, sha256_json
+from workbench.checkpoint_files import CONFIG, SMALL_FILES, find_weights
 from workbench.errors import CheckpointError
+from workbench.model_config import context_length, read_config
+from workbench.pickled import read_pickled
 from workbench.prompt import PROMPTS, Prompt, prompt_for
 from workbench.tensors import Digests, TensorInfo, read_header, read_rows, unique_elements
 
 if TYPE_CHECKING:
     import torch
 
-TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "tokenizer.model",
-    "chat_template.jinja",
-)
-# What to fetch from the Hub: never the pickles, never code.
-HUB_PATTERNS = ("config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json", *TOKENIZER_FILES)
+# Tensors of a weight file, by how its name ends.
+READERS = {".safetensors": read_header, ".bin": read_pickled}
+_POINTER = b"version https://git-lfs.github.com/"
 
 
 @dataclass(frozen=True)
@@ -48,7 +42,7 @@ class Checkpoint:
         id: as the user named it: Hub id or the folder's name.
         path: local folder.
         revision: commit of the Hub repository, ``None`` for a folder.
-        config: the parsed ``config.json``.
+        config: the parsed ``config.json``, under the names transformers has (``workbench/model_config.py``).
         tensors: by name; tied tensors that the file does not hold are not listed.
         prompt_name: the prompt it was trained on, where the user says so; else its id tells.
         digests: of the tensors read so far.
@@ -85,10 +79,7 @@ class Checkpoint:
     @property
     def context_length(self) -> int:
         """Most tokens the model was built for."""
-        for key in ("n_positions", "max_position_embeddings"):
-            if key in self.config:
-                return int(self.config[key])
-        raise CheckpointError(f"{self.path}/config.json names no context length (n_positions); add it")
+        return context_length(self.config, self.path / CONFIG)
 
     def read(self, name: str) -> torch.Tensor:
         """One tensor whole, read from its shard now (CPU, stored dtype)."""
@@ -143,7 +134,7 @@ class Checkpoint:
         )
 
     def _small_digests(self) -> dict[str, str]:
-        return {file.name: sha256_file(file) for file in [self.path / "config.json", *self.small_files()]}
+        return {file.name: sha256_file(file) for file in [self.path / CONFIG, *self.small_files()]}
 
     def _tensor_digest(self, info: TensorInfo) -> str:
         digest = self.digests.get(info)
@@ -163,8 +154,7 @@ class Checkpoint:
 
     def small_files(self) -> list[Path]:
         """Tokenizer and generation config, to be copied beside converted weights."""
-        names = ("generation_config.json", *TOKENIZER_FILES)
-        return [self.path / name for name in names if (self.path / name).is_file()]
+        return [self.path / name for name in SMALL_FILES if (self.path / name).is_file()]
 
 
 def open_checkpoint(model: str, revision: str | None = None) -> Checkpoint:
@@ -183,7 +173,7 @@ def open_checkpoint(model: str, revision: str | None = None) -> Checkpoint:
     from workbench.hub_checkpoint import fetch
 
     name, wanted = _hub_name(model, revision)
-    path, commit = fetch(name, wanted, HUB_PATTERNS)
+    path, commit = fetch(name, wanted)
     return _read_folder(path, name, commit)
 
 
@@ -198,11 +188,10 @@ def peek_checkpoint(model: str, revision: str | None = None) -> Checkpoint:
     from workbench.hub_checkpoint import peek
 
     name, wanted = _hub_name(model, revision)
-    path, commit, headers = peek(name, wanted)
-    tensors = {
-        tensor: TensorInfo(tensor, dtype, shape, path.parent / file) for tensor, (dtype, shape, file) in headers.items()
-    }
-    return Checkpoint(name, path.parent, commit, _read_config(path), tensors)
+    folder, commit, tensors = peek(name, wanted)
+    if tensors is None:
+        return _read_folder(folder, name, commit)
+    return Checkpoint(name, folder, commit, read_config(folder / CONFIG), {info.name: info for info in tensors})
 
 
 def _local_folder(model: str) -> tuple[Path, str] | None:
@@ -228,46 +217,20 @@ def _hub_name(model: str, revision: str | None) -> tuple[str, str | None]:
 
 
 def _read_folder(path: Path, name: str, revision: str | None) -> Checkpoint:
-    config = _read_config(path / "config.json")
-    shards = _shards(path)
-    tensors = {info.name: info for shard in shards for info in read_header(shard)}
-    _check_index(path, tensors)
+    """Open a folder; a forgotten shard is found before any work."""
+    config = read_config(path / CONFIG)
+    names = {file.name for file in path.iterdir()}
+    weights = find_weights(names, lambda index: (path / index).read_text(encoding="utf-8"), path)
+    lacking = [file for file in weights.names if not (path / file).is_file()]
+    tensors = {info.name: info for file in weights.names if file not in lacking for info in _read_file(path / file)}
+    lacking += [file for tensor, file in weights.promised.items() if tensor not in tensors]
+    if lacking:
+        raise CheckpointError(f"{path} lacks {', '.join(sorted(set(lacking)))}; fetch the checkpoint again")
     return Checkpoint(name, path, revision, config, tensors)
 
 
-def _read_config(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise CheckpointError(f"{path.parent} has no config.json; give --model a folder in Hugging Face layout")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{path} is not valid JSON ({error}); fetch the checkpoint again") from error
-    if not isinstance(config, dict) or "model_type" not in config:
-        raise CheckpointError(f"{path} names no model_type; it is not a transformers config")
-    return config
-
-
-def _shards(path: Path) -> list[Path]:
-    shards = sorted(path.glob("*.safetensors"))
-    if shards:
-        return shards
-    if list(path.glob("pytorch_model*.bin")):
-        raise CheckpointError(
-            f"{path} holds only pickled weights (pytorch_model*.bin), which can run code when opened; "
-            "give --revision a revision that has safetensors, or save the model as safetensors on a machine you trust"
-        )
-    raise CheckpointError(f"{path} holds no *.safetensors file; give --model a complete checkpoint")
-
-
-def _check_index(path: Path, tensors: dict[str, TensorInfo]) -> None:
-    """Every tensor the index promises must be in a shard: a forgotten shard is found before any work."""
-    index = path / "model.safetensors.index.json"
-    if not index.is_file():
-        return
-    try:
-        promised = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-        missing = sorted({file for tensor, file in promised.items() if tensor not in tensors})
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{index} cannot be understood ({error}); fetch it again") from error
-    if missing:
-        raise CheckpointError(f"{path} lacks {', '.join(missing)}; fetch the checkpoint again")
+def _read_file(file: Path) -> list[TensorInfo]:
+    with file.open("rb") as handle:
+        if handle.read(len(_POINTER)) == _POINTER:
+            raise CheckpointError(f"{file} is Git LFS's pointer to the weights, not the weights; run: git lfs pull")
+    return READERS[file.suffix](file)

@@ -1,85 +1,169 @@
 """Checkpoints on the Hugging Face Hub: headers by range request to plan, whole files to build.
 
-A plan needs the config and the tensor headers, a few hundred kilobytes of a 31 GB repository; the Hub serves
-them by HTTP range requests (huggingface.co/docs/safetensors/metadata_parsing). Tokens are the Hub client's
-own affair (``hf auth login``, ``HF_TOKEN``) and never pass through here.
+A plan needs the config and the tensors' names, shapes and types, a few hundred kilobytes of a 31 GB repository; the
+Hub serves them by HTTP range requests (huggingface.co/docs/safetensors/metadata_parsing), for
+``pytorch_model*.bin`` from the table at the front of each file. Everything goes by way of the Hub's cache: what is
+whole there is opened without a request when there is no connection or ``HF_HUB_OFFLINE=1``.
+
+    python -m workbench plan --profile rtx4090 --model defog/sqlcoder --revision main
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import errno
+import logging
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from workbench.errors import CheckpointError
+from workbench.checkpoint_files import CONFIG, SMALL_FILES, WeightFiles, find_weights
+from workbench.errors import CheckpointError, StorageError, WorkbenchError
+from workbench.hub_files import download, open_remote
+from workbench.pickled import read_pickled_stream
+from workbench.tensors import TensorInfo
 
-# tensor: (dtype, shape, file)
-Headers = dict[str, tuple[str, tuple[int, ...], str]]
+REQUESTS = 8  # headers asked for at a time
 
 
-def fetch(name: str, revision: str | None, patterns: Sequence[str]) -> tuple[Path, str]:
-    """Bring the files of a repository that match into the Hub's local cache.
+def fetch(name: str, revision: str | None) -> tuple[Path, str]:
+    """Bring config, tokenizer and weights of a repository into the Hub's local cache.
 
     Returns:
         Folder and commit.
 
     Raises:
-        CheckpointError: no such repository, no right to read it, or no connection.
+        CheckpointError: no such repository, no right to read it, or no connection; what was fetched is kept.
+        StorageError: the disk is full.
     """
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HTTPError as HubError  # type: ignore[attr-defined]  # its HTTP library's own
+    from huggingface_hub.errors import OfflineModeIsEnabled
 
-    with _user_errors(name):
-        path = Path(snapshot_download(name, revision=revision, allow_patterns=list(patterns)))
-    return path, path.name
+    with _user_errors(name, revision):
+        folder = Path(hf_hub_download(name, CONFIG, revision=revision)).parent
+        try:
+            names = _listing(name, folder.name)
+        except (HubError, OfflineModeIsEnabled):
+            if not _is_whole(folder):
+                raise
+            return folder, folder.name
+        for file in sorted(names.intersection(SMALL_FILES)):
+            hf_hub_download(name, file, revision=folder.name)
+        for file in _weights(name, folder.name, names).names:
+            download(name, file, folder.name)
+    return folder, folder.name
 
 
-def peek(name: str, revision: str | None) -> tuple[Path, str, Headers]:
-    """Fetch a repository's config and read its safetensors headers, no weights.
+def peek(name: str, revision: str | None) -> tuple[Path, str, list[TensorInfo] | None]:
+    """Fetch a repository's config and read its tensors' headers, no weights.
 
     Returns:
-        Path of the cached ``config.json``, commit, and the tensors.
+        The cached snapshot's folder, which holds ``config.json``; the commit; the tensors, or ``None`` where the
+        folder holds all weights already and can be read itself.
 
     Raises:
-        CheckpointError: as ``fetch``, or the repository holds no safetensors.
+        CheckpointError: as ``fetch``, or the repository holds no weights.
     """
-    from huggingface_hub import HfApi, hf_hub_download
-    from huggingface_hub.errors import NotASafetensorsRepoError, SafetensorsParsingError
+    from huggingface_hub import hf_hub_download
 
-    with _user_errors(name):
-        config = Path(hf_hub_download(name, "config.json", revision=revision))
-        try:
-            metadata = HfApi().get_safetensors_metadata(name, revision=revision)
-        except NotASafetensorsRepoError as error:
-            raise CheckpointError(
-                f"{name} holds no safetensors (pickled weights can run code when opened); "
-                "give --revision a revision that has them"
-            ) from error
-        except SafetensorsParsingError as error:
-            raise CheckpointError(f"{name} has a safetensors file with a broken header; tell its owner") from error
-    headers: Headers = {
-        tensor: (info.dtype, tuple(info.shape), file)
-        for file, part in metadata.files_metadata.items()
-        for tensor, info in part.tensors.items()
-    }
-    return config, config.parent.name, headers
+    with _user_errors(name, revision):
+        folder = Path(hf_hub_download(name, CONFIG, revision=revision)).parent
+        if _is_whole(folder):
+            return folder, folder.name, None
+        files = _weights(name, folder.name, _listing(name, folder.name)).names
+        with ThreadPoolExecutor(REQUESTS) as pool:
+            headers = list(pool.map(lambda file: _header(name, file, folder), files))
+    return folder, folder.name, [info for header in headers for info in header]
+
+
+def _listing(name: str, commit: str) -> set[str]:
+    """Names of the files at the top of a repository."""
+    from huggingface_hub import HfApi
+
+    files = HfApi().model_info(name, revision=commit).siblings or []
+    return {file.rfilename for file in files if "/" not in file.rfilename}
+
+
+def _weights(name: str, commit: str, names: set[str]) -> WeightFiles:
+    """The weight files of a repository; its index, if it has one, is fetched."""
+    from huggingface_hub import hf_hub_download
+
+    def read(index: str) -> str:
+        return Path(hf_hub_download(name, index, revision=commit)).read_text(encoding="utf-8")
+
+    return find_weights(names, read, name)
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether a cached snapshot holds all its weights (they are fetched last)."""
+    names = {file.name for file in folder.iterdir()}
+    try:
+        weights = find_weights(names, lambda index: (folder / index).read_text(encoding="utf-8"), folder)
+    except CheckpointError:
+        return False
+    return all((folder / file).is_file() for file in weights.names)
+
+
+def _header(name: str, file: str, folder: Path) -> list[TensorInfo]:
+    """Tensors of one weight file on the Hub, without their places."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import SafetensorsParsingError
+
+    if file.endswith(".bin"):
+        with open_remote(name, file, folder.name) as stream:
+            return read_pickled_stream(stream, folder / file, places=False)
+    try:
+        tensors = HfApi().parse_safetensors_file_metadata(name, file, revision=folder.name).tensors
+    except SafetensorsParsingError as error:
+        raise CheckpointError(f"{name} has a safetensors file with a broken header ({file}); tell its owner") from error
+    return [TensorInfo(tensor, info.dtype, tuple(info.shape), folder / file) for tensor, info in tensors.items()]
 
 
 @contextmanager
-def _user_errors(name: str) -> Iterator[None]:
-    """The Hub client's errors as one sentence that says what to do."""
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+def _user_errors(name: str, revision: str | None) -> Iterator[None]:
+    """The Hub client's errors as one sentence that says what to do; its log of failed attempts is kept off."""
+    from huggingface_hub.errors import HFValidationError
     from huggingface_hub.errors import HTTPError as HubError  # type: ignore[attr-defined]  # its HTTP library's own
 
+    logger = logging.getLogger("huggingface_hub")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
     try:
         yield
-    except LocalEntryNotFoundError as error:
-        raise CheckpointError(
-            f"{name} is not in the local cache and the Hub cannot be reached; connect, or give --model a folder"
-        ) from error
     except HFValidationError as error:
         raise CheckpointError(f"{name!r} is no Hub id; give a folder or an id such as defog/sqlcoder") from error
     except (HubError, OSError) as error:
-        raise CheckpointError(
-            f"{name} cannot be fetched from the Hub ({type(error).__name__}); check the name, and for a gated or "
-            "private one log in with: hf auth login"
-        ) from error
+        raise _told(name, revision, error) from error
+    finally:
+        logger.setLevel(level)
+
+
+def _told(name: str, revision: str | None, error: Exception) -> WorkbenchError:
+    """What an error of the Hub's client means to the user; its own text, which may quote URLs, is left out."""
+    from huggingface_hub import errors
+
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StorageError(f"the disk is full while {name} is fetched; make room and run again, it goes on from there")
+    kind = type(error).__name__
+    login = "log in with: hf auth login"
+    sentences: list[tuple[tuple[type[Exception], ...], str]] = [
+        (
+            (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled),
+            "is not in the local cache, or only in part, and the Hub cannot be reached; connect, or give --model a "
+            "folder",
+        ),
+        ((errors.GatedRepoError,), f"is gated; accept its terms on huggingface.co/{name}, then {login}"),
+        ((errors.RevisionNotFoundError,), f"has no revision {revision!r} on the Hub; give --revision one that it has"),
+        ((errors.EntryNotFoundError,), "has no config.json on the Hub; it is no model in Hugging Face layout"),
+    ]
+    for kinds, sentence in sentences:
+        if isinstance(error, kinds):
+            return CheckpointError(f"{name} {sentence}")
+    if isinstance(error, errors.HfHubHTTPError) and error.response.status_code < 500:
+        return CheckpointError(
+            f"{name} cannot be fetched from the Hub ({kind}); check the name, and for a gated or private one {login}"
+        )
+    return CheckpointError(
+        f"the connection to the Hub broke off while {name} was fetched ({kind}); run again, it goes on from there"
+    )
