@@ -1,0 +1,250 @@
+"""mlx-lm: runs MLX packages on Apple GPUs through Metal, and on any CPU to check them.
+
+mlx-lm loads the package; answers are made one after another by our own greedy loop (``_mlx_decode.py``), which keeps
+what a prompt shares with the one before. Timing reads a prompt in the large blocks that mlx-lm's users get, from an
+empty cache.
+
+StarCoder is computed with the tanh GELU it was trained with (``workbench/kernels/mlx_gpt_bigcode.py``), not with
+mlx-lm's exact one. No code of a package is ever run: if a config names a model file it must be that very file, and
+ours is used.
+
+On a CPU everything is computed in float32, as transformers does: answers are those of the artifact, speed and
+memory say nothing about a Mac. MLX's wheel for Linux is ``mlx[cpu]``.
+
+Example::
+
+    with RUNTIME.load(open_artifact(folder), LoadOptions(device="mps")) as session:
+        session.generate([prompt], stop=["```"], max_new_tokens=64)
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from workbench.artifact import Artifact
+from workbench.errors import ArtifactError, PrerequisiteError, WorkbenchError
+from workbench.quiet import quiet_libraries
+from workbench.runtimes.base import EngineFacts, Generation, LoadOptions, Runtime, Session, Timing
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from transformers import PreTrainedTokenizerBase
+
+    from workbench.runtimes._decode import Stops
+
+TIMED_BLOCK = 2048  # mlx-lm's default
+OWN_MODEL = "workbench.kernels.mlx_gpt_bigcode"
+MODELS = {
+    "gpt_bigcode": "mlx_lm.models.gpt_bigcode",
+    "llama": "mlx_lm.models.llama",
+    "mistral": "mlx_lm.models.llama",
+}
+EXACT_GELU = frozenset({"gelu", "gelu_python"})
+_CPU_NOTE = (
+    "computed in float32 by MLX's CPU backend, which exists for checks: answers are the artifact's own, "
+    "speed and memory are not those of a Mac"
+)
+
+
+class MlxLm(Runtime):
+    """mlx-lm's models, our loop."""
+
+    name = "mlx_lm"
+    title = "mlx-lm"
+    requires = (("mlx_lm", "mlx-lm"), ("mlx", "mlx" if sys.platform == "darwin" else "mlx[cpu]"))
+    devices = ("cpu", "mps")
+    # Assumptions for the plan, not measurements: no Mac was at hand.
+    facts = MappingProxyType({"metal": EngineFacts(0.9, 0.55, 1e-4, 400_000_000)})
+
+    def load(self, artifact: Artifact, options: LoadOptions) -> MlxLmSession:
+        """Load; see ``Runtime.load``."""
+        if artifact.manifest.format != "mlx":
+            raise WorkbenchError(f"mlx-lm cannot run format {artifact.manifest.format}; it runs mlx")
+        mx = use_device(options.device)
+        with quiet_libraries():
+            from transformers import AutoTokenizer
+
+            try:
+                tokenizer = AutoTokenizer.from_pretrained(artifact.path, local_files_only=True)
+                model, config = _load_model(artifact.path)
+            except (OSError, ValueError, RuntimeError, TypeError, KeyError) as error:
+                raise ArtifactError(
+                    f"mlx-lm cannot load {artifact.path} ({error}); delete the folder and build it again"
+                ) from error
+        if options.device == "cpu":
+            model.set_dtype(mx.float32)
+        return MlxLmSession(model, config, tokenizer, options)
+
+
+class MlxLmSession(Session):
+    """A model and its tokenizer."""
+
+    def __init__(
+        self, model: Any, config: dict[str, Any], tokenizer: PreTrainedTokenizerBase, options: LoadOptions
+    ) -> None:
+        from workbench.runtimes._mlx_decode import PromptReader
+
+        self.notes = (_CPU_NOTE,) if options.device == "cpu" else ()
+        self.representative = options.device != "cpu"
+        self._model = model
+        self._config = config
+        self._tokenizer = tokenizer
+        self._device = options.device
+        self._context = min(options.context, *_limits(config))
+        self._reader = PromptReader(model)
+
+    def generate(
+        self,
+        prompts: Sequence[str],
+        stop: Sequence[str],
+        max_new_tokens: int,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> list[Generation]:
+        """Greedy answers; each distinct prompt is computed once, after the prompts it shares most with."""
+        from workbench.runtimes._decode import Stops
+
+        use_device(self._device)
+        stops = Stops(self._tokenizer, stop, self._config["vocab_size"])
+        encoded = {prompt: self._encode(prompt, 1) for prompt in prompts}
+        answers: dict[str, Generation] = {}
+        done = 0
+        for prompt in sorted(encoded):
+            answers[prompt] = self._answer(encoded[prompt], stops, max_new_tokens)
+            done += prompts.count(prompt)
+            if progress:
+                progress(done, len(prompts))
+        return [answers[prompt] for prompt in prompts]
+
+    def logits(self, prompts: Sequence[str]) -> list[NDArray[np.float32]]:
+        """Logits after each prompt; see ``Session.logits``."""
+        import numpy
+
+        mx = use_device(self._device)
+        read = (self._reader.read(self._encode(prompt, 1))[0] for prompt in prompts)
+        return [numpy.array(logits[0].astype(mx.float32)) for logits in read]
+
+    def time_one(self, prompt: str, new_tokens: int) -> Timing:
+        """Time one greedy answer in mlx-lm's own block size; see ``Session.time_one``."""
+        from mlx_lm.models.cache import make_prompt_cache
+
+        from workbench.runtimes._mlx_decode import greedy, prefill
+
+        mx = use_device(self._device)
+        ids = self._encode(prompt, new_tokens)
+        cache = make_prompt_cache(self._model)
+        started = time.perf_counter()
+        tokens = greedy(self._model, cache, prefill(self._model, cache, ids, 0, TIMED_BLOCK))
+        next(tokens)
+        ttft_s = time.perf_counter() - started
+        for _ in range(new_tokens - 1):
+            next(tokens)
+        total_s = time.perf_counter() - started
+        mx.synchronize()  # the step begun ahead
+        return Timing(len(ids), new_tokens, ttft_s, total_s)
+
+    def tokenize(self, text: str) -> list[int]:
+        """Ids of a text, without those a tokenizer adds to a prompt."""
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
+        return ids
+
+    def detokenize(self, ids: Sequence[int]) -> str:
+        """Text of ids, nothing left out or tidied."""
+        return str(self._tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
+
+    def device_peak_bytes(self) -> int | None:
+        """Peak of MLX's allocator, in the memory an Apple GPU shares with the CPU; ``None`` on CPU."""
+        return int(use_device(self._device).get_peak_memory()) if self._device == "mps" else None
+
+    def close(self) -> None:
+        """Drop the model and give cached buffers back."""
+        del self._model, self._reader
+        use_device(self._device).clear_cache()
+
+    def _encode(self, prompt: str, room: int) -> list[int]:
+        """Token ids of a prompt that must leave room for an answer."""
+        ids: list[int] = self._tokenizer.encode(prompt)
+        if not ids or len(ids) + room > self._context:
+            raise WorkbenchError(
+                f"a prompt of {len(ids)} tokens and {room} of answer do not fit the context of {self._context} tokens; "
+                "shorten the schema or raise the context, up to what the model was built for"
+            )
+        return ids
+
+    def _answer(self, ids: list[int], stops: Stops, max_new_tokens: int) -> Generation:
+        """One answer: up to the end of text, a stop, the limit, or the end of the context."""
+        from workbench.runtimes._mlx_decode import greedy
+
+        logits, cache = self._reader.read(ids)
+        limit, ends = min(max_new_tokens, self._context - len(ids)), self._ends()
+        written: list[int] = []
+        for token in greedy(self._model, cache, logits):
+            written.append(token)
+            if len(written) >= limit or token in ends or stops.ended(written):
+                break
+        text = stops.text(written)
+        before_stop = stops.cut(text)
+        finished = before_stop is not None or written[-1] in ends
+        return Generation(text if before_stop is None else before_stop, len(ids), len(written), finished)
+
+    def _ends(self) -> frozenset[int]:
+        """End-of-text ids of the generation config or the config (mlx-lm merges them), and of the tokenizer."""
+        value = self._config.get("eos_token_id")
+        ends = {value} if isinstance(value, int) else set(value or ())
+        return frozenset(ends | {self._tokenizer.eos_token_id} - {None})
+
+
+def use_device(device: str) -> Any:
+    """``mlx.core``, computing on a device from here on.
+
+    Raises:
+        PrerequisiteError: MLX is not installed, or has no Metal here.
+    """
+    try:
+        mx = import_module("mlx.core")
+        import_module("mlx_lm")
+    except ImportError as error:
+        lines = " ".join(f'"{line}"' for _, line in MlxLm.requires)
+        raise PrerequisiteError(f"running MLX packages needs mlx-lm; install it with: pip install {lines}") from error
+    if device == "mps" and not mx.metal.is_available():
+        raise PrerequisiteError("MLX sees no Metal device; run MLX packages on a Mac with Apple silicon")
+    mx.set_default_device(mx.gpu if device == "mps" else mx.cpu)
+    return mx
+
+
+def _limits(config: dict[str, Any]) -> list[int]:
+    """Most tokens by the config: positions it was built for, and a sliding window, beyond which attention differs."""
+    keys = ("n_positions", "max_position_embeddings", "sliding_window")
+    return [int(config[key]) for key in keys if config.get(key)]
+
+
+def _load_model(path: Path) -> tuple[Any, dict[str, Any]]:
+    """The model, and the config as mlx-lm completed it."""
+    from mlx_lm.utils import load_model
+
+    config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    own = import_module(OWN_MODEL)
+    named = config.get("model_file")
+    if named is not None and (path / named).read_bytes() != Path(str(own.__file__)).read_bytes():
+        raise ArtifactError(
+            f"{path}/config.json names the model file {named}, which is not the workbench's own, and code of a package "
+            "is not run; convert the model with the workbench"
+        )
+    if config["model_type"] not in MODELS:
+        raise ArtifactError(f"{path} holds a {config['model_type']} model; MLX runs {', '.join(sorted(MODELS))} here")
+    tanh = config["model_type"] == "gpt_bigcode" and config.get("activation_function") not in EXACT_GELU
+    module = own if tanh else import_module(MODELS[config["model_type"]])
+    model, completed = load_model(
+        path, model_config={"model_file": None}, get_model_classes=lambda config: (module.Model, module.ModelArgs)
+    )
+    return model, completed
+
+
+RUNTIME = MlxLm()
