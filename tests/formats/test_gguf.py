@@ -15,7 +15,7 @@ from shapes import sqlcoder_15b
 from starcoder import VOCABULARY, make_starcoder
 
 from workbench.checkpoint import Checkpoint, open_checkpoint
-from workbench.errors import CheckpointError, PrerequisiteError, WorkbenchError
+from workbench.errors import CheckpointError, PrerequisiteError
 from workbench.formats import _ggml
 from workbench.formats._gguf_bytelevel import pre_tokenizer_name
 from workbench.formats._gguf_layout import plan_tensors
@@ -86,15 +86,14 @@ def test_plain_types_equal_those_of_gguf(kind) -> None:
     """gguf's numpy packing is another author's reading of the same definition."""
     weights = torch.randn(96, 256, generator=torch.Generator().manual_seed(1))
     expected = gguf.quantize(weights.numpy(), gguf.GGMLQuantizationType[kind])
-    assert np.array_equal(_ggml.pack(weights, kind), expected)
+    assert np.array_equal(_ggml.pack(weights, kind, "w"), expected.reshape(-1))
 
 
 @pytest.mark.parametrize("kind", ["Q4_K", "Q6_K", "Q8_0"])
-def test_bytes_do_not_depend_on_threads_or_pieces(kind, monkeypatch) -> None:
+def test_bytes_do_not_depend_on_pieces(kind) -> None:
     weights = torch.randn(300, 256, generator=torch.Generator().manual_seed(2)).half()
-    whole = _ggml.pack(weights, kind, threads=1)
-    monkeypatch.setattr(_ggml, "PIECE_WEIGHTS", 7 * 256)
-    assert np.array_equal(_ggml.pack(weights, kind, threads=3), whole)
+    pieces = [_ggml.pack(weights[first : first + 7], kind, "w") for first in range(0, 300, 7)]
+    assert np.array_equal(np.concatenate(pieces), _ggml.pack(weights, kind, "w"))
 
 
 @settings(max_examples=30, deadline=None)
@@ -106,7 +105,7 @@ def test_bytes_do_not_depend_on_threads_or_pieces(kind, monkeypatch) -> None:
 )
 def test_error_stays_below_a_step(kind, rows, scale, seed) -> None:
     weights = scale * torch.randn(rows, 256, generator=torch.Generator().manual_seed(seed))
-    packed = _ggml.pack(weights, kind)
+    packed = _ggml.pack(weights, kind, "w").reshape(rows, -1)
     found = gguf.dequantize(packed, gguf.GGMLQuantizationType[kind])
     bits = {"Q8_0": 8, "Q6_K": 6, "Q5_K": 5}.get(kind, 4)
     assert np.abs(found - weights.numpy()).max() <= 2.5 * float(weights.abs().max()) / 2 ** (bits - 1) + 1e-6
@@ -219,8 +218,8 @@ def test_a_checkpoint_without_tokenizer_or_with_many_kv_heads_is_refused(checkpo
 
 
 def test_weights_that_are_no_numbers_are_refused() -> None:
-    with pytest.raises(WorkbenchError, match="NaN"):
-        _ggml.pack(torch.tensor([[float("nan")] * 32]), "Q8_0")
+    with pytest.raises(CheckpointError, match=r"tensor w: .*NaN"):
+        _ggml.pack(torch.tensor([[float("nan")] * 32]), "Q8_0", "w")
 
 
 def test_a_missing_library_says_how_to_get_it(monkeypatch) -> None:

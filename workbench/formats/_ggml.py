@@ -1,24 +1,21 @@
-"""ggml's own quantizers, called through ctypes, a piece of rows per thread.
+"""Rows of a tensor in one of ggml's types: by our own kernels, or by ggml itself through ctypes.
 
-The PyPI distribution ``gguf`` packs Q8_0 and the old 4- and 5-bit types but none of the K-quants, whose scales
-come from a search. ``libggml-python`` ships the C library itself; ``ggml_quantize_chunk`` is its one entry
-to every type. Rows are independent and ctypes lets go of the interpreter lock during a call, so
-threads share a tensor without changing a byte. The half-precision source is widened piece by piece: a
-matrix of 15 billion parameters' worth of layers never stands in memory as float32.
+``workbench/kernels/ggml.py`` writes ggml's very bytes many times faster. What it does not do, quantizing with an
+importance matrix, goes to ggml's C library, which ``libggml-python`` ships: ``ggml_quantize_chunk`` is its one entry to
+every type. Rows are independent, and neither way holds the interpreter's lock, so threads share a tensor.
 """
 
 from __future__ import annotations
 
 import ctypes
-import os
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workbench.errors import PrerequisiteError, WorkbenchError
+from workbench.errors import CheckpointError, PrerequisiteError, WorkbenchError
+from workbench.formats._floats import cast, raw
 from workbench.formats._gguf_types import BLOCKS, PLAIN, TYPE_NUMBERS
 
 if TYPE_CHECKING:
@@ -26,7 +23,6 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-PIECE_WEIGHTS = 1 << 21  # 8 MB of float32 in hand per thread
 INSTALL = "pip install libggml-python"
 
 
@@ -61,51 +57,57 @@ def library() -> ctypes.CDLL:
     return lib
 
 
-def pack(tensor: torch.Tensor, kind: str, threads: int | None = None) -> NDArray[np.uint8]:
-    """A tensor in one of ggml's types.
+def pack(rows: torch.Tensor, kind: str, name: str) -> NDArray[np.uint8]:
+    """Rows of a tensor in one of ggml's types; on one thread, others may pack other rows.
 
     Args:
-        tensor: any float dtype; its rows are the last dimension, divisible by the type's block.
+        rows: any float dtype; the last dimension is divisible by the type's block.
         kind: a key of ``BLOCKS``.
-        threads: default is one per processor; the bytes do not depend on it.
+        name: of the tensor, for errors.
 
     Returns:
-        The file's bytes, (rows, bytes per row).
+        The file's bytes, flat.
 
     Raises:
-        WorkbenchError: the weights hold infinities or NaN, which no block of integers can.
+        WorkbenchError: the weights hold infinities or NaN, or numbers beyond float16 that are to be one.
     """
     import numpy as np
     import torch
 
-    rows = tensor.reshape(-1, tensor.shape[-1])
+    from workbench.kernels.ggml import SUPPORTED, quantize
+
     if kind in PLAIN:
-        dtype = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}[kind]
-        plain: NDArray[np.uint8] = rows.to(dtype).contiguous().view(torch.uint8).numpy()
+        plain: NDArray[np.uint8] = raw(cast(name, rows, getattr(torch, PLAIN[kind])))
         return plain
+    if kind not in SUPPORTED:
+        return _pack_by_library(rows, kind)
+    matrix = rows.reshape(-1, rows.shape[-1])
+    source = {torch.float16: "F16", torch.bfloat16: "BF16"}.get(matrix.dtype, "F32")
+    values = matrix.float().contiguous().numpy() if source == "F32" else matrix.contiguous().view(torch.uint16).numpy()
     weights, size = BLOCKS[kind]
-    out = np.empty((rows.shape[0], rows.shape[1] // weights * size), dtype=np.uint8)
-    step = max(1, PIECE_WEIGHTS // rows.shape[1])
-    library().ggml_quantize_init(TYPE_NUMBERS[kind])  # the tables are built before the threads start
-    with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
-        for done in [
-            pool.submit(_quantize_rows, rows, out, kind, slice(i, i + step)) for i in range(0, len(out), step)
-        ]:
-            done.result()
-    return out
+    out = np.empty((len(matrix), matrix.shape[1] // weights * size), np.uint8)
+    try:
+        quantize(kind, values, out, source)
+    except WorkbenchError as error:
+        raise CheckpointError(f"tensor {name}: {error}") from error
+    return out.reshape(-1)
 
 
-def _quantize_rows(rows: torch.Tensor, out: NDArray[np.uint8], kind: str, part: slice) -> None:
-    """Quantize some rows into their place."""
-    source = rows[part].float().contiguous()
+def _pack_by_library(rows: torch.Tensor, kind: str) -> NDArray[np.uint8]:
+    """The same by ggml itself."""
+    import numpy as np
+
+    source = rows.reshape(-1, rows.shape[-1]).float().contiguous()
     if not source.isfinite().all():
         raise WorkbenchError("the weights hold infinities or NaN and cannot be quantized; check the checkpoint")
-    target = out[part]
     count, width = source.shape
-    written = library().ggml_quantize_chunk(
-        TYPE_NUMBERS[kind], source.data_ptr(), target.ctypes.data, 0, count, width, None
-    )
+    weights, size = BLOCKS[kind]
+    target = np.empty(count * width // weights * size, np.uint8)
+    lib = library()
+    lib.ggml_quantize_init(TYPE_NUMBERS[kind])
+    written = lib.ggml_quantize_chunk(TYPE_NUMBERS[kind], source.data_ptr(), target.ctypes.data, 0, count, width, None)
     if written != target.nbytes:
         raise WorkbenchError(
             f"ggml wrote {written} bytes of {kind} where {target.nbytes} were due; reinstall: {INSTALL}"
         )
+    return target

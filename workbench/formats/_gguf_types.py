@@ -42,7 +42,7 @@ TYPE_NUMBERS = {
 
 # What replaces a type whose block of 256 does not divide the row; F16 where the replacement does not either.
 FALLBACKS = {"Q2_K": "Q4_0", "Q3_K": "Q4_0", "Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}
-PLAIN = frozenset({"F32", "F16", "BF16"})
+PLAIN = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}  # with torch's names
 
 
 @dataclass(frozen=True)

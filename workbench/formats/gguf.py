@@ -1,7 +1,7 @@
 """GGUF: one file with weights, config and tokenizer, for llama.cpp and everything built on it.
 
-Files are written in one pass from the half-precision checkpoint: a tensor is read, quantized by ggml and
-appended, so memory holds one tensor, and there is no 16-bit file in between. ``q8_0`` (8.5 bits a weight)
+Files are written in one pass from the half-precision checkpoint: some rows are read, quantized and
+appended, so memory holds a few rows, and there is no 16-bit file in between. ``q8_0`` (8.5 bits a weight)
 is as good as lossless; ``q4_k_m`` (about 5 bits) is what most people run. Types per tensor follow
 llama.cpp (``_gguf_layout.py``); the bytes equal those of ``llama-quantize``.
 
@@ -19,23 +19,29 @@ Example::
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
 from workbench.checkpoint import Checkpoint
-from workbench.formats import _ggml
+from workbench.formats._ggml import pack
 from workbench.formats._gguf_header import header_bytes
 from workbench.formats._gguf_layout import TensorPlan, padded, plan_tensors
 from workbench.formats._gguf_metadata import estimated_metadata_bytes, metadata
 from workbench.formats._gguf_names import NAMES
-from workbench.formats._gguf_types import FILE_TYPES, PLAIN
+from workbench.formats._gguf_types import FILE_TYPES
 from workbench.formats._gguf_vocabulary import has_vocabulary
+from workbench.formats._output import Output, OutputFile, Part
 from workbench.formats.base import ConversionContext, Format, Options
 
 if TYPE_CHECKING:
-    import torch
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from workbench.formats._output import Piece
 
 
 class GgufOptions(Options):
@@ -53,8 +59,7 @@ class Gguf(Format[GgufOptions]):
     title = "GGUF (llama.cpp)"
     options_model = GgufOptions
     architectures = frozenset(NAMES)
-    libraries = ("gguf", "libggml-python")
-    requires: ClassVar[tuple[tuple[str, str], ...]] = (("gguf", "gguf"), ("libggml", "libggml-python"))
+    libraries = ()
 
     def predicted_bytes(self, checkpoint: Checkpoint, options: GgufOptions) -> int:
         """Bytes of the file: exact where the tokenizer is at hand, within 1% without it."""
@@ -73,25 +78,44 @@ class Gguf(Format[GgufOptions]):
         self.check_architecture(checkpoint)
         file_type = FILE_TYPES[options.type]
         plans = plan_tensors(checkpoint, file_type)
-        if any(plan.type not in PLAIN for plan in plans):
-            _ggml.library()  # a missing library is found before any work
-        header = header_bytes(metadata(checkpoint, file_type), plans)
-        with (out / f"{checkpoint.model_name}.{options.type.upper()}.gguf").open("wb") as file:
-            file.write(header)
-            for done, plan in enumerate(plans):
-                context.progress(done, len(plans), plan.name)
-                file.write(_ggml.pack(_rows(checkpoint, plan), plan.type).data)
-                file.write(bytes(padded(plan.nbytes) - plan.nbytes))
-            context.progress(len(plans), len(plans), "written")
+        name = f"{checkpoint.model_name}.{options.type.upper()}.gguf"
+        parts = tuple(_part(checkpoint, plan) for plan in plans)
+        file = OutputFile(name, header_bytes(metadata(checkpoint, file_type), plans), parts)
+        with Output([file], out, checkpoint, context) as output:
+            output.write_all()
         return {"file_type": options.type.upper(), "tensor_types": dict(sorted(Counter(p.type for p in plans).items()))}
 
 
-def _rows(checkpoint: Checkpoint, plan: TensorPlan) -> torch.Tensor:
-    """The values of one tensor, in the file's order."""
+def _part(checkpoint: Checkpoint, plan: TensorPlan) -> Part:
+    """One tensor with the padding behind it, quantized a few rows at a time."""
+    padding = padded(plan.nbytes) - plan.nbytes
+    sources = (plan.source,) if plan.source else ()
+    return Part(plan.name, plan.nbytes + padding, partial(_pieces, checkpoint, plan), partial(_zeros, padding), sources)
+
+
+def _pieces(checkpoint: Checkpoint, plan: TensorPlan) -> Iterable[Piece]:
     if plan.source is None:
-        assert plan.make is not None  # a tensor is read or made
-        return plan.make()
-    return plan.reorder(checkpoint.read(plan.source))
+        make = plan.make
+        assert make is not None  # a tensor is read or made
+        return [lambda: pack(make(), plan.type, plan.name)]
+    chunks = checkpoint.tensors[plan.source].chunks
+    whole_heads = not plan.head_rows or all((rows.stop - rows.start) % plan.head_rows == 0 for rows in chunks)
+    if len(chunks) > 1 and whole_heads:
+        return [partial(_piece, checkpoint, plan, place) for place in range(len(chunks))]
+    return [partial(_piece, checkpoint, plan, None)]
+
+
+def _piece(checkpoint: Checkpoint, plan: TensorPlan, place: int | None) -> NDArray[np.uint8]:
+    """A chunk of a tensor, or all of it, in its type."""
+    assert plan.source is not None  # only such tensors have chunks
+    rows = checkpoint.read(plan.source) if place is None else checkpoint.read_chunk(plan.source, place)
+    return pack(plan.reorder(rows), plan.type, plan.source)
+
+
+def _zeros(count: int) -> NDArray[np.uint8]:
+    import numpy as np
+
+    return np.zeros(count, np.uint8)
 
 
 FORMAT = Gguf()
