@@ -1,0 +1,213 @@
+"""An ONNX graph built node by node as plain data, and turned into protobuf at the end.
+
+Exporting would trace the model with torch, which needs its weights or stand-ins for them, takes minutes for large
+models and yields other nodes with every release of the exporter. A decoder is a few dozen kinds of nodes: written down
+by hand they are the same bytes every time, made in milliseconds, and the weights never pass through.
+
+Weights are *external data*: the graph only says in which file, from which byte on and how long (ONNX IR,
+docs/ExternalData.md). Offsets are decimal strings there, so files of any size work, and a graph stays far below the
+2 GB that protobuf allows.
+
+Example::
+
+    graph = Graph("double")
+    graph.input("x", "float32", ("n",))
+    graph.output(graph.node("Add", "x", "x"), "y", "float32", ("n",))
+    graph.to_model({}).SerializeToString()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+    from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
+
+Attribute = int | float | str | tuple[int, ...]
+OPSET = 20  # the first with Gelu; read by onnxruntime since 1.17
+MICROSOFT = "com.microsoft"  # onnxruntime's own operators
+IR_VERSION = 9  # of opset 20's time; every reader of the opset knows it
+DATA_NAME = "model.onnx_data"  # as optimum calls it
+Dimensions = tuple[int | str, ...]
+# Numbers of the types in ONNX, and bytes of an element.
+_TYPES = {"float32": 1, "uint8": 2, "int64": 7, "bool": 9, "float16": 10}
+_BYTES = {"float32": 4, "uint8": 1, "int64": 8, "bool": 1, "float16": 2}
+# What protobuf puts around things: measured once on finished graphs, good to a few percent.
+_NODE_BYTES, _VALUE_BYTES, _WEIGHT_BYTES, _CONSTANT_BYTES, _MODEL_BYTES = 14, 40, 90, 16, 120
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a weight lies in the data file.
+
+    Attributes:
+        dtype: numpy's name of its type.
+        shape: dimensions, rows first.
+        offset: of its first byte.
+        nbytes: of its values.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    offset: int
+    nbytes: int
+
+
+@dataclass(frozen=True)
+class _Node:
+    op: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    domain: str
+    attributes: dict[str, Attribute]
+
+
+@dataclass(frozen=True)
+class _Constant:
+    name: str
+    dtype: str
+    count: int
+    values: Callable[[], ArrayLike]
+
+
+@dataclass
+class Graph:
+    """Nodes, constants, inputs and outputs in the order they were added.
+
+    Attributes:
+        name: of the graph.
+        scope: put before the names of what is added next, e.g. ``h.0``.
+    """
+
+    name: str
+    scope: str = ""
+    _nodes: list[_Node] = field(default_factory=list)
+    _constants: dict[tuple[str, str], _Constant] = field(default_factory=dict)
+    _inputs: list[tuple[str, str, Dimensions]] = field(default_factory=list)
+    _outputs: list[tuple[str, str, Dimensions]] = field(default_factory=list)
+    _counts: dict[str, int] = field(default_factory=dict)
+
+    def node(self, op: str, *inputs: str, domain: str = "", **attributes: Attribute) -> str:
+        """Add a node with one output; returns the output's name. An input ``""`` is one left out."""
+        return self.nodes(op, 1, *inputs, domain=domain, **attributes)[0]
+
+    def nodes(self, op: str, outputs: int, *inputs: str, domain: str = "", **attributes: Attribute) -> tuple[str, ...]:
+        """Add a node with several outputs; returns their names."""
+        first = self._name(op)
+        names = (first, *(f"{first}:{place}" for place in range(1, outputs)))
+        self._nodes.append(_Node(op, inputs, names, domain, dict(attributes)))
+        return names
+
+    def cast(self, value: str, dtype: str) -> str:
+        """A value in another type."""
+        return self.node("Cast", value, to=_TYPES[dtype])
+
+    def constant(self, values: int | float | Sequence[int], dtype: str = "int64") -> str:
+        """A small constant, stored in the graph once however often it is asked for; a number is a scalar."""
+        listed = [values] if isinstance(values, int | float) else list(values)
+        key = (dtype, repr(values))
+        if key not in self._constants:
+            name = f"{dtype}_{'x'.join(map(str, listed))}"
+            name = name if name not in {known.name for known in self._constants.values()} else f"{name}_scalar"
+            self._constants[key] = _Constant(name, dtype, len(listed), lambda: values)
+        return self._constants[key].name
+
+    def table(self, name: str, count: int, dtype: str, values: Callable[[], ArrayLike]) -> str:
+        """A named vector of ``count`` numbers that are computed when the graph is finished."""
+        self._constants[dtype, name] = _Constant(name, dtype, count, values)
+        return name
+
+    def input(self, name: str, dtype: str, dimensions: Dimensions) -> str:
+        """Declare an input; a dimension with a name is free."""
+        self._inputs.append((name, dtype, dimensions))
+        return name
+
+    def output(self, value: str, name: str, dtype: str, dimensions: Dimensions) -> None:
+        """Make a value an output under a name of its own."""
+        self._nodes.append(_Node("Identity", (value,), (name,), "", {}))
+        self._outputs.append((name, dtype, dimensions))
+
+    def to_model(self, weights: Mapping[str, Place]) -> ModelProto:
+        """The finished model.
+
+        Args:
+            weights: places of the weights in ``DATA_NAME``, by the names that nodes use.
+        """
+        from onnx import helper
+
+        graph = helper.make_graph(
+            [_proto(node) for node in self._nodes],
+            self.name,
+            [_value(*value) for value in self._inputs],
+            [_value(*value) for value in self._outputs],
+            [
+                *(_inline(constant) for constant in self._constants.values()),
+                *(_external(name, weights[name]) for name in self._used(weights)),
+            ],
+        )
+        opsets = [helper.make_opsetid("", OPSET)]
+        if any(node.domain for node in self._nodes):
+            opsets.append(helper.make_opsetid(MICROSOFT, 1))
+        return helper.make_model(graph, producer_name="workbench", ir_version=IR_VERSION, opset_imports=opsets)
+
+    def estimated_bytes(self, weights: Mapping[str, Place]) -> int:
+        """About what the model takes as protobuf, without making it (and so without the onnx package)."""
+        texts = [text for node in self._nodes for text in (*node.inputs, *node.outputs, node.outputs[0], node.op)]
+        attributes = [name for node in self._nodes for name in (node.domain, *node.attributes)]
+        return (
+            _MODEL_BYTES
+            + sum(len(text) + 2 for text in texts)
+            + sum(len(name) + 8 for name in attributes)
+            + _NODE_BYTES * len(self._nodes)
+            + sum(len(name) + _VALUE_BYTES for name, *_ in (*self._inputs, *self._outputs))
+            + sum(len(name) + _WEIGHT_BYTES for name in self._used(weights))
+            + sum(
+                len(constant.name) + _CONSTANT_BYTES + constant.count * _BYTES[constant.dtype]
+                for constant in self._constants.values()
+            )
+        )
+
+    def _used(self, weights: Mapping[str, Place]) -> list[str]:
+        """The weights that nodes read, in the order of the file."""
+        read = {name for node in self._nodes for name in node.inputs}
+        return [name for name in weights if name in read]
+
+    def _name(self, op: str) -> str:
+        full = f"{self.scope}/{op}" if self.scope else op
+        self._counts[full] = self._counts.get(full, -1) + 1
+        return f"{full}_{self._counts[full]}" if self._counts[full] else full
+
+
+def _proto(node: _Node) -> NodeProto:
+    from onnx import helper
+
+    proto = helper.make_node(node.op, node.inputs, node.outputs, node.outputs[0], domain=node.domain)
+    proto.attribute.extend(helper.make_attribute(key, value) for key, value in node.attributes.items())
+    return proto
+
+
+def _value(name: str, dtype: str, dimensions: Dimensions) -> ValueInfoProto:
+    from onnx import helper
+
+    return helper.make_tensor_value_info(name, _TYPES[dtype], dimensions)
+
+
+def _inline(constant: _Constant) -> TensorProto:
+    import numpy as np
+    from onnx import numpy_helper
+
+    return numpy_helper.from_array(np.asarray(constant.values(), constant.dtype), constant.name)
+
+
+def _external(name: str, place: Place) -> TensorProto:
+    from onnx import TensorProto
+
+    tensor = TensorProto(name=name, data_type=_TYPES[place.dtype], dims=place.shape)
+    tensor.data_location = TensorProto.EXTERNAL
+    facts = {"location": DATA_NAME, "offset": str(place.offset), "length": str(place.nbytes)}
+    for key, value in facts.items():
+        tensor.external_data.add(key=key, value=value)
+    return tensor

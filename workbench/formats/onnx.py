@@ -1,0 +1,91 @@
+"""ONNX with a key-value cache, for onnxruntime and everything built on it.
+
+Three files: ``model.onnx`` computes in float32 and is for CPUs, ``model_fp16.onnx`` computes in float16 and is for
+GPUs, and both read the one ``model.onnx_data``. Inputs and outputs bear optimum's names (``input_ids``,
+``attention_mask``, ``position_ids``, ``past_key_values.N.key`` -> ``logits``, ``present.N.key``).
+
+``weights: fp16`` keeps float16 weights: on a CPU the answers are those of transformers in float32. ``int8`` and
+``int4`` store the linear layers in blocks of 32 (``_onnx_blocks.py``: 8.5 and 4.625 bits a weight) for onnxruntime's
+``MatMulNBits``, the head in 8 bits either way and the embedding in float16. Their products on a CPU round activations
+to 8 bits too, block by block; those on CUDA do not. The other way to 8 bits, dynamic quantization
+(``DynamicQuantizeLinear`` and ``MatMulInteger``), has one scale for all activations of a layer, which costs more.
+
+Weights stream from the checkpoint into the data file a few rows at a time, whatever the model's size.
+
+Example::
+
+    workbench convert --model sqlcoder-nano --recipe onnx-int4 --out nano-onnx
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from workbench.checkpoint import Checkpoint
+from workbench.formats._modules import ARCHITECTURES, write_config
+from workbench.formats._onnx_blocks import BLOCK
+from workbench.formats._onnx_graph import DATA_NAME, Graph
+from workbench.formats._onnx_models import HEAD_BITS, decoder
+from workbench.formats._onnx_weights import Weights
+from workbench.formats._output import Output, OutputFile
+from workbench.formats.base import ConversionContext, Format, Options, copy_small_files
+
+BITS = {"fp16": 16, "int8": 8, "int4": 4}
+PIP = "onnx"
+
+
+class OnnxOptions(Options):
+    """How the linear layers are stored."""
+
+    weights: Literal["fp16", "int8", "int4"] = Field(default="fp16", description="type of the linear layers' weights")
+
+
+class Onnx(Format[OnnxOptions]):
+    """Graphs written down by hand and streamed weights."""
+
+    name = "onnx"
+    title = "ONNX"
+    options_model = OnnxOptions
+    architectures = ARCHITECTURES
+    libraries = ("onnx",)
+    requires = (("onnx", PIP),)
+
+    def predicted_bytes(self, checkpoint: Checkpoint, options: OnnxOptions) -> int:
+        """The data file exactly, the graphs to a few percent (they are a thousandth of most models)."""
+        weights = Weights(checkpoint, BITS[options.weights])
+        graphs = _graphs(checkpoint, weights)
+        places, parts = weights.lay_out()
+        return sum(part.nbytes for part in parts) + sum(graph.estimated_bytes(places) for graph in graphs.values())
+
+    def convert(
+        self, checkpoint: Checkpoint, options: OnnxOptions, out: Path, context: ConversionContext
+    ) -> dict[str, Any]:
+        """Write the weights front to back, then the graphs; see ``Format.convert``."""
+        self.check_architecture(checkpoint)
+        bits = BITS[options.weights]
+        weights = Weights(checkpoint, bits)
+        graphs = _graphs(checkpoint, weights)
+        places, parts = weights.lay_out()
+        with Output([OutputFile(DATA_NAME, b"", parts)], out, checkpoint, context) as output:
+            output.write_all()
+        for name, graph in graphs.items():
+            (out / name).write_bytes(graph.to_model(places).SerializeToString(deterministic=True))
+        write_config(checkpoint, out)
+        copy_small_files(checkpoint, out)
+        if bits == 16:
+            return {"weights": options.weights}
+        return {"weights": options.weights, "bits": bits, "head_bits": HEAD_BITS, "block_size": BLOCK}
+
+
+def _graphs(checkpoint: Checkpoint, weights: Weights) -> dict[str, Graph]:
+    """Both graphs by file name; they read the same weights."""
+    return {
+        "model.onnx": decoder(checkpoint, weights, "float32"),
+        "model_fp16.onnx": decoder(checkpoint, weights, "float16"),
+    }
+
+
+FORMAT = Onnx()
