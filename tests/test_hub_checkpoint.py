@@ -1,114 +1,241 @@
-"""Planning from the Hub: the real client against a local server that speaks the Hub's protocol and counts bytes."""
+"""The Hub: the real client against a local server that speaks its protocol, counts bytes, asks for tokens and fails."""
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from hub_server import COMMIT, Hub
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
+from workbench.checkpoint import open_checkpoint
 
+SECRET = "hf_planted_secret"
+# The client writes what has come in pieces of 10 MiB; the tests' weights are smaller than one.
+OPEN = """
+import json, sys
+from huggingface_hub import constants
+from workbench.checkpoint import open_checkpoint
+from workbench.errors import WorkbenchError
 
-class Hub(ThreadingHTTPServer):
-    """Serves one folder as ``org/model``; ``sent`` counts the bytes of weights that were asked for."""
-
-    def __init__(self, folder):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.folder, self.sent = folder, 0
-
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *_):
-        pass
-
-    def do_HEAD(self):
-        self._answer(body=False)
-
-    def do_GET(self):
-        self._answer(body=True)
-
-    def _answer(self, body):
-        if self.path.startswith("/api/models/org/model/tree/"):
-            files = [
-                {"type": "file", "path": path.name, "size": path.stat().st_size, "oid": "0" * 40}
-                for path in self.server.folder.iterdir()
-            ]
-            return self._send(200, json.dumps(files).encode(), body)
-        if self.path.startswith("/api/models/org/model"):
-            files = [{"rfilename": path.name} for path in self.server.folder.iterdir()]
-            return self._send(200, json.dumps({"id": "org/model", "sha": COMMIT, "siblings": files}).encode(), body)
-        file = self.server.folder / self.path.split("?")[0].rsplit("/", 1)[-1]
-        if not self.path.startswith("/org/model/resolve/") or not file.is_file():
-            missing = "EntryNotFound" if self.path.startswith("/org/model/") else "RepoNotFound"
-            return self._send(404, b"", body, {"X-Error-Code": missing})
-        data, status, headers = file.read_bytes(), 200, {}
-        wanted = self.headers.get("Range")
-        if wanted:
-            first, last = (int(part) for part in wanted.removeprefix("bytes=").split("-"))
-            headers["Content-Range"] = f"bytes {first}-{min(last, len(data) - 1)}/{len(data)}"
-            data, status = data[first : last + 1], 206
-        if body and file.suffix == ".safetensors":
-            self.server.sent += len(data)
-        return self._send(status, data, body, headers)
-
-    def _send(self, status, data, body, headers=None):
-        self.send_response(status)
-        identity = {"Content-Length": str(len(data)), "X-Repo-Commit": COMMIT, "ETag": f'"{len(data)}"'}
-        for name, value in {**identity, **(headers or {})}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if body:
-            self.wfile.write(data)
+constants.DOWNLOAD_CHUNK_SIZE = 1 << 16
+try:
+    found = open_checkpoint(*sys.argv[1:])
+except WorkbenchError as error:
+    sys.exit(f"Error: {error}")
+print(json.dumps({"revision": found.revision, "path": str(found.path), "known": found.known_digest()}))
+"""
 
 
 @pytest.fixture
-def hub(tiny_checkpoint):
-    server = Hub(tiny_checkpoint("gpt_bigcode"))
+def hub(tiny_checkpoint: Any, tmp_path: Path) -> Iterator[Hub]:
+    """A repository with the weights of a tiny model and what else lies in repositories."""
+    folder = tmp_path / "repository"
+    shutil.copytree(tiny_checkpoint("gpt_bigcode"), folder)
+    for name in ("README.md", "modeling_x.py", "optimizer.pt", "tf_model.h5", "flax_model.msgpack", "model.onnx"):
+        (folder / name).write_text("not asked for")
+    yield from serve(folder)
+
+
+def serve(folder: Path) -> Iterator[Hub]:
+    server = Hub(folder)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server
     server.shutdown()
+    server.server_close()
 
 
-def workbench(hub, tmp_path, *arguments):
-    address = f"http://127.0.0.1:{hub.server_address[1]}"
-    environment = {**os.environ, "HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "0"}
-    environment |= {"HF_TOKEN": "hf_planted_secret", "NO_PROXY": "127.0.0.1"}
-    command = [sys.executable, "-m", "workbench", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
+def pickled(folder: Path, shards: int = 2) -> None:
+    """The repository as it was before safetensors."""
+    model = open_checkpoint(str(folder))
+    names = list(model.tensors)
+    places = {}
+    for shard in range(shards):
+        file = f"pytorch_model-{shard + 1:05}-of-{shards:05}.bin"
+        part = {name: model.read(name) for name in names[shard::shards]}
+        torch.save(part, folder / file)
+        places |= dict.fromkeys(part, file)
+    (folder / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": places}))
+    (folder / "model.safetensors").unlink()
 
 
-def test_a_plan_fetches_headers_only(hub, tmp_path):
-    done = workbench(
-        hub, tmp_path, "plan", "--profile", "rtx4090", "--model", "org/model", "--recipe", "fp16", "--json"
+def run(hub: Hub, tmp_path: Path, command: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
+    settings = {"HF_ENDPOINT": hub.address, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "0"}
+    settings |= {"NO_PROXY": "127.0.0.1", "HF_HUB_DISABLE_TELEMETRY": "1", **environment}
+    kept = {key: value for key, value in os.environ.items() if key != "HF_TOKEN"}
+    return subprocess.run(
+        [sys.executable, *command], capture_output=True, text=True, env=kept | settings, timeout=120, check=False
     )
+
+
+def plan(hub: Hub, tmp_path: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = ["-m", "workbench", "plan", "--profile", "rtx4090", "--recipe", "fp16", "--json", *arguments]
+    return run(hub, tmp_path, command, **environment)
+
+
+def opened(hub: Hub, tmp_path: Path, *arguments: str, **environment: str) -> dict[str, Any]:
+    done = run(hub, tmp_path, ["-c", OPEN, *(arguments or ["org/model"])], **environment)
     assert done.returncode == 0, done.stderr
-    row = json.loads(done.stdout)["recipes"][0]
-    weights = hub.folder / "model.safetensors"
-    assert row["predicted"]["weight_bytes"] == pytest.approx(weights.stat().st_size, rel=0.01)
-    assert hub.sent < weights.stat().st_size / 2
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
 
 
-def test_a_build_fetches_the_weights(hub, tmp_path):
-    code = (
-        "from workbench.checkpoint import open_checkpoint\n"
-        "found = open_checkpoint('org/model')\n"
-        "print(found.revision, found.parameters, found.digest)"
-    )
-    environment = {**os.environ, "HF_ENDPOINT": f"http://127.0.0.1:{hub.server_address[1]}", "HF_HUB_OFFLINE": "0"}
-    environment |= {"HF_HOME": str(tmp_path / "hf"), "NO_PROXY": "127.0.0.1", "HF_HUB_DISABLE_XET": "1"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+def same_weights(hub: Hub, found: dict[str, Any]) -> bool:
+    """Whether the cache holds the repository's weights, byte for byte."""
+    names = [path.name for path in hub.folder.iterdir() if path.suffix in (".safetensors", ".bin")]
+    return all((hub.folder / name).read_bytes() == (Path(found["path"]) / name).read_bytes() for name in names)
+
+
+def weight_bytes(done: subprocess.CompletedProcess[str]) -> float:
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(COMMIT)
+    return float(json.loads(done.stdout)["recipes"][0]["predicted"]["weight_bytes"])
 
 
-def test_an_unknown_repository_is_one_sentence_without_the_token(hub, tmp_path):
-    done = workbench(hub, tmp_path, "plan", "--profile", "cpu", "--model", "org/other")
-    assert done.returncode == 2
-    assert "org/other cannot be fetched" in done.stderr
+def sentence(done: subprocess.CompletedProcess[str]) -> str:
+    """The one sentence of a refusal."""
+    assert done.returncode != 0
     assert "Traceback" not in done.stderr
-    assert "hf_planted_secret" not in done.stderr + done.stdout
+    assert SECRET not in done.stderr + done.stdout
+    return " ".join(done.stderr.split())
+
+
+def test_a_plan_fetches_headers_only(hub: Hub, tmp_path: Path) -> None:
+    size = (hub.folder / "model.safetensors").stat().st_size
+    assert weight_bytes(plan(hub, tmp_path, "--model", "org/model")) == pytest.approx(size, rel=0.01)
+    assert hub.sent < size / 2
+
+
+def test_a_plan_of_pickled_weights_reads_their_tables_only(hub: Hub, tmp_path: Path) -> None:
+    before = weight_bytes(plan(hub, tmp_path, "--model", str(hub.folder)))
+    pickled(hub.folder)
+    assert weight_bytes(plan(hub, tmp_path, "--model", "org/model")) == pytest.approx(before, rel=1e-3)
+    # Shards of 1 MB are read at both ends, in blocks of 128 KiB.
+    assert hub.sent < sum(file.stat().st_size for file in hub.folder.glob("pytorch_model-*-of-00002.bin")) / 2
+
+
+def test_only_what_is_needed_is_fetched(hub: Hub, tmp_path: Path) -> None:
+    shutil.copy(hub.folder / "model.safetensors", hub.folder / "pytorch_model.bin")
+    found = opened(hub, tmp_path)
+    assert found["revision"] == COMMIT
+    assert hub.asked("GET") == {
+        "config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json",
+        "special_tokens_map.json",
+    }  # fmt: skip
+
+
+def test_pickled_shards_are_fetched_and_read(hub: Hub, tmp_path: Path) -> None:
+    digest = open_checkpoint(str(hub.folder)).digest
+    pickled(hub.folder)
+    found = opened(hub, tmp_path)
+    assert same_weights(hub, found)
+    assert open_checkpoint(found["path"]).digest == digest
+    assert {"pytorch_model-00001-of-00002.bin", "pytorch_model.bin.index.json"} < hub.asked("GET")
+
+
+def test_a_remembered_digest_is_found_through_the_caches_links(hub: Hub, tmp_path: Path) -> None:
+    first = opened(hub, tmp_path)
+    assert first["known"] is None
+    assert (Path(first["path"]) / "model.safetensors").is_symlink()
+    digest = open_checkpoint(first["path"]).digest
+    assert opened(hub, tmp_path)["known"] == digest == open_checkpoint(str(hub.folder)).digest
+
+
+def test_an_unknown_repository(hub: Hub, tmp_path: Path) -> None:
+    done = plan(hub, tmp_path, "--model", "org/other", HF_TOKEN=SECRET)
+    assert done.returncode == 2
+    assert "org/other cannot be fetched" in sentence(done)
+
+
+def test_an_unknown_revision(hub: Hub, tmp_path: Path) -> None:
+    done = plan(hub, tmp_path, "--model", "org/model", "--revision", "v9")
+    assert "org/model has no revision 'v9'" in sentence(done)
+
+
+def test_a_tag_is_the_commit_it_names(hub: Hub, tmp_path: Path) -> None:
+    assert opened(hub, tmp_path, "org/model", "v1")["revision"] == COMMIT
+    assert opened(hub, tmp_path, "org/model@v1")["revision"] == COMMIT
+
+
+def test_a_gated_repository_wants_a_token(hub: Hub, tmp_path: Path) -> None:
+    hub.token = SECRET
+    text = sentence(plan(hub, tmp_path, "--model", "org/model"))
+    assert "org/model is gated; accept its terms" in text
+    assert "hf auth login" in text
+    text = sentence(plan(hub, tmp_path, "--model", "org/model", HF_TOKEN="hf_another"))
+    assert "hf_another" not in text
+
+
+@pytest.mark.parametrize("place", ["environment", "file"])
+def test_the_token_is_taken_from_its_usual_place(hub: Hub, tmp_path: Path, place: str) -> None:
+    hub.token = SECRET
+    pickled(hub.folder, shards=1)
+    (tmp_path / "hf").mkdir()
+    if place == "file":
+        (tmp_path / "hf" / "token").write_text(SECRET)
+    environment = {"HF_TOKEN": SECRET} if place == "environment" else {}
+    done = plan(hub, tmp_path, "--model", "org/model", **environment)
+    assert weight_bytes(done) > 0
+    assert SECRET not in done.stderr + done.stdout
+    assert opened(hub, tmp_path, **environment)["revision"] == COMMIT
+
+
+@pytest.mark.parametrize("reason", ["told", "no network"])
+def test_a_whole_cache_needs_no_connection(hub: Hub, tmp_path: Path, reason: str) -> None:
+    online = opened(hub, tmp_path)
+    size = weight_bytes(plan(hub, tmp_path, "--model", "org/model"))
+    asked = len(hub.requests)
+    if reason == "told":
+        environment = {"HF_HUB_OFFLINE": "1"}
+    else:
+        hub.shutdown()
+        hub.server_close()
+        environment = {}
+    assert opened(hub, tmp_path, **environment) == online
+    assert weight_bytes(plan(hub, tmp_path, "--model", "org/model", **environment)) == size
+    assert len(hub.requests) == asked
+
+
+@pytest.mark.parametrize("cached", ["nothing", "a plan"])
+def test_a_cache_that_lacks_something_is_one_sentence(hub: Hub, tmp_path: Path, cached: str) -> None:
+    if cached == "a plan":
+        weight_bytes(plan(hub, tmp_path, "--model", "org/model"))
+    done = plan(hub, tmp_path, "--model", "org/model", HF_HUB_OFFLINE="1")
+    assert done.returncode == 2
+    assert "org/model is not in the local cache, or only in part, and the Hub cannot be reached" in sentence(done)
+    done = run(hub, tmp_path, ["-c", OPEN, "org/model"], HF_HUB_OFFLINE="1")
+    assert "or only in part" in sentence(done)
+
+
+def test_a_broken_connection_is_taken_up_again(hub: Hub, tmp_path: Path) -> None:
+    hub.cuts = [100_000]
+    assert same_weights(hub, opened(hub, tmp_path))
+    weights = [request for request in hub.requests if (request.method, request.name) == ("GET", "model.safetensors")]
+    assert [request.first for request in weights] == [None, 1 << 16]
+
+
+def test_a_lost_network_is_one_sentence_and_the_next_run_goes_on(hub: Hub, tmp_path: Path) -> None:
+    size = (hub.folder / "model.safetensors").stat().st_size
+    hub.cuts, hub.lost = [300_000], True
+    done = run(hub, tmp_path, ["-c", OPEN, "org/model"], HF_TOKEN=SECRET)
+    assert "the connection to the Hub broke off while org/model was fetched" in sentence(done)
+    hub.lost = False
+    assert same_weights(hub, opened(hub, tmp_path))
+    assert size <= hub.sent < size + (1 << 16)
+    assert not list((tmp_path / "hf").rglob("*.incomplete"))
+
+
+def test_parts_that_do_not_make_up_the_file(hub: Hub, tmp_path: Path) -> None:
+    hub.cuts, hub.lost = [300_000], True
+    run(hub, tmp_path, ["-c", OPEN, "org/model"])
+    hub.lost = False
+    part = next((tmp_path / "hf").rglob("*.incomplete"))
+    part.write_bytes(b"\0" * 300_000)
+    done = run(hub, tmp_path, ["-c", OPEN, "org/model"])
+    assert "came in parts that do not make up the file; run again" in sentence(done)
+    assert same_weights(hub, opened(hub, tmp_path))
