@@ -9,10 +9,36 @@ import pytest
 import torch
 
 from workbench.errors import WorkbenchError
-from workbench.kernels.gptq import GptqResult, GptqSettings, add_inputs, new_hessian, quantize
+from workbench.kernels import hessian as tiles
+from workbench.kernels.gptq import GptqResult, GptqSettings
+from workbench.kernels.gptq import quantize as quantize_rows
+from workbench.kernels.hessian import factorise, new_hessian
+from workbench.workers import Workers
 
 
-def paper(weight: np.ndarray, hessian: np.ndarray, how: GptqSettings) -> tuple[np.ndarray, np.ndarray]:
+@dataclasses.dataclass(frozen=True)
+class How:
+    """The solver's settings and those of the factorisation."""
+
+    bits: int = 4
+    group_size: int = 128
+    symmetric: bool = True
+    desc_act: bool = False
+    damp: float = 0.01
+
+
+def add_inputs(hessian: torch.Tensor, inputs: torch.Tensor, threads: int = 2) -> None:
+    with Workers(threads) as workers:
+        tiles.add_inputs(hessian, inputs, workers)
+
+
+def quantize(weight: torch.Tensor, hessian: torch.Tensor, how: How, threads: int = 2) -> GptqResult:
+    with Workers(threads) as workers:
+        factor = factorise(hessian.clone(), how.damp, how.desc_act, workers)
+        return quantize_rows(weight, factor, GptqSettings(how.bits, how.group_size, how.symmetric), workers)
+
+
+def paper(weight: np.ndarray, hessian: np.ndarray, how: How) -> tuple[np.ndarray, np.ndarray]:
     """Algorithm 1 of arXiv 2210.17323 with the inverse Hessian's Cholesky factor; codes and rounded weights."""
     work, hessian = weight.astype(np.float64), hessian.astype(np.float64)
     columns, top = work.shape[1], 2**how.bits - 1
@@ -57,12 +83,12 @@ def relative_error(weight: torch.Tensor, rounded: np.ndarray, hessian: torch.Ten
 @pytest.mark.parametrize(
     ("columns", "how"),
     [
-        (256, GptqSettings(4, 128)),
-        (256, GptqSettings(4, 64, symmetric=False, desc_act=True)),
-        (384, GptqSettings(3, -1)),
-        (320, GptqSettings(8, 32, desc_act=True)),
-        (96, GptqSettings(2, 32, symmetric=False)),
-        (96, GptqSettings(4, -1)),
+        (256, How(4, 128)),
+        (256, How(4, 64, symmetric=False, desc_act=True)),
+        (384, How(3, -1)),
+        (320, How(8, 32, desc_act=True)),
+        (96, How(2, 32, symmetric=False)),
+        (96, How(4, -1)),
     ],
     ids=str,
 )
@@ -86,16 +112,16 @@ def _check_consistent(result: GptqResult) -> None:
 
 def test_better_than_rounding_to_nearest():
     weight, hessian = problem(256)
-    plain = quantize(weight, torch.eye(256), GptqSettings())  # unrelated inputs leave nothing to make up for
+    plain = quantize(weight, torch.eye(256), How())  # unrelated inputs leave nothing to make up for
     scale = np.abs(weight[:, :128].numpy()).max(1) * 2 / 15
     np.testing.assert_array_equal(plain.scales[:, 0], scale.astype(np.float16))
-    fitted = quantize(weight, hessian, GptqSettings())
+    fitted = quantize(weight, hessian, How())
     assert fitted.relative_error < 0.75 * relative_error(weight, plain.weight, hessian)
 
 
 def test_groups_follow_the_order_of_activations():
     weight, hessian = problem(128)
-    result = quantize(weight, hessian, GptqSettings(group_size=32, desc_act=True))
+    result = quantize(weight, hessian, How(group_size=32, desc_act=True))
     order = torch.argsort(hessian.diagonal(), descending=True).numpy()
     np.testing.assert_array_equal(result.g_idx[order], np.arange(128) // 32)
 
@@ -103,14 +129,14 @@ def test_groups_follow_the_order_of_activations():
 def test_dead_inputs_are_rounded_to_nearest_and_disturb_nothing():
     weight, hessian = problem(128)
     hessian[5], hessian[:, 5] = 0, 0
-    result = quantize(weight, hessian, GptqSettings())
+    result = quantize(weight, hessian, How())
     scale = result.scales[:, 0].astype(np.float32)
     assert (np.abs(result.weight[:, 5] - weight[:, 5].numpy()) <= scale * 0.501).all()
 
 
 def test_damping_grows_until_the_factorisation_succeeds():
     weight, hessian = problem(128, tokens=20)  # rank 20 of 128
-    result = quantize(weight, hessian - 0.02 * torch.eye(128) * hessian.diagonal().mean(), GptqSettings(damp=0.0))
+    result = quantize(weight, hessian - 0.02 * torch.eye(128) * hessian.diagonal().mean(), How(damp=0.0))
     assert result.damp > 0
     assert np.isfinite(result.weight).all()
 
@@ -119,7 +145,7 @@ def test_inputs_that_span_nothing_are_an_error():
     weight, hessian = problem(64)
     indefinite = hessian - 100 * hessian.diagonal().max() * (torch.ones(64, 64) - torch.eye(64))
     with pytest.raises(WorkbenchError, match="span too little"):
-        quantize(weight, indefinite, GptqSettings(group_size=64))
+        quantize(weight, indefinite, How(group_size=64))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -127,32 +153,67 @@ def test_activations_that_are_not_finite_are_an_error(value):
     weight, hessian = problem(64)
     add_inputs(hessian, torch.full((1, 64), value))
     with pytest.raises(WorkbenchError, match="activations hold NaN"):
-        quantize(weight, hessian, GptqSettings(group_size=64))
+        quantize(weight, hessian, How(group_size=64))
 
 
 def test_groups_must_divide_the_columns():
     weight, hessian = problem(96)
     with pytest.raises(ValueError, match="do not divide"):
-        quantize(weight, hessian, GptqSettings(group_size=64))
+        quantize(weight, hessian, How(group_size=64))
 
 
 def test_a_row_of_zeros_stays_zero():
     weight, hessian = problem(128)
     weight[3] = 0
     for symmetric in (True, False):
-        result = quantize(weight, hessian, dataclasses.replace(GptqSettings(), symmetric=symmetric))
+        result = quantize(weight, hessian, dataclasses.replace(How(), symmetric=symmetric))
         assert not result.weight[3].any()
 
 
 def test_weights_of_one_sign_keep_a_zero_point_that_can_be_stored():
     weight, hessian = problem(128)
-    result = quantize(weight.abs() + 0.1, hessian, GptqSettings(symmetric=False))
+    result = quantize(weight.abs() + 0.1, hessian, How(symmetric=False))
     assert result.zeros.min() == 1
     assert result.relative_error < 0.05
 
 
-def test_the_hessian_is_left_as_it_was():
-    weight, hessian = problem(64)
-    before = hessian.clone()
-    quantize(weight, hessian, GptqSettings(group_size=64))
-    assert torch.equal(hessian, before)
+@pytest.mark.parametrize("desc_act", [False, True])
+def test_tiles_make_the_factor_of_the_whole(desc_act, monkeypatch):
+    """Several tiles, a last one that is narrower, and another try with more damping: the same matrix comes back."""
+    _, hessian = problem(320)
+    hessian.diagonal().sub_(0.02 * hessian.diagonal().mean())  # not definite without more damping
+    expected = hessian.double()
+    monkeypatch.setattr(tiles, "TILE", 96)
+    for width in (0, 2048):  # in float32, in float64
+        monkeypatch.setattr(tiles, "DOUBLE_UP_TO", width)
+        with Workers(2) as workers:
+            factor = factorise(hessian.triu(), 0.001, desc_act, workers)
+        upper = factor.upper.double().triu()
+        whole = (upper @ upper.t() - torch.diag(factor.added))[factor.order.argsort()][:, factor.order.argsort()]
+        assert factor.damp > 0.001
+        torch.testing.assert_close(whole, expected, rtol=0, atol=2e-6 * float(expected.diagonal().max()))
+        corner = upper[128:256, 128:256] @ factor.inverses[1].double()
+        torch.testing.assert_close(corner, torch.eye(128, dtype=torch.float64), rtol=0, atol=1e-4)
+
+
+def test_the_number_of_threads_changes_nothing(monkeypatch):
+    monkeypatch.setattr(tiles, "TILE", 96)
+    monkeypatch.setattr(tiles, "DOUBLE_UP_TO", 0)
+    inputs = torch.randn(3000, 320, generator=torch.Generator().manual_seed(1))
+    weight = torch.randn(1200, 320, generator=torch.Generator().manual_seed(2))
+    results = []
+    for threads in (1, 2, 3):
+        hessian = new_hessian(320)
+        add_inputs(hessian, inputs, threads)
+        results.append(quantize(weight, hessian, How(3, 32, desc_act=True), threads))
+    for result in results[1:]:
+        assert result.relative_error == results[0].relative_error
+        for part in ("codes", "scales", "zeros", "g_idx"):
+            np.testing.assert_array_equal(getattr(result, part), getattr(results[0], part))
+
+
+def test_a_parameter_gets_what_the_codes_stand_for():
+    weight, hessian = problem(64, rows=700)
+    result = quantize(weight, hessian, How(group_size=64))
+    result.write_to(weight)
+    np.testing.assert_array_equal(weight.numpy(), result.weight)

@@ -1,4 +1,4 @@
-"""GPTQ: 3- or 4-bit weights fitted to text-to-SQL prompts, in the layout vLLM, TGI and gptqmodel read.
+"""GPTQ: weights of 2, 3, 4 or 8 bits fitted to text-to-SQL prompts, in the layout vLLM, TGI and gptqmodel read.
 
 Rounding a weight changes the layer's output; GPTQ lets the weights not yet rounded make up for it, led by
 the inputs the layer gets on calibration texts (Frantar et al. 2022, arXiv 2210.17323; the solver is
@@ -6,7 +6,9 @@ the inputs the layer gets on calibration texts (Frantar et al. 2022, arXiv 2210.
 a block, attention in, attention out, MLP in, MLP out, each with inputs computed by what is already quantized.
 Embeddings, norms, biases and the head stay float16.
 
-The model is held whole in float32 while it is calibrated: about twice the bytes of its float16 checkpoint.
+One block's weights are in memory at a time, and a killed conversion goes on at the layer where it stopped
+(``workbench/formats/_gptq_blocks.py``). The bytes do not depend on the number of threads. Which servers' kernels
+take the result is told by ``workbench/formats/_gptq_kernels.py``.
 
 Example::
 
@@ -16,31 +18,24 @@ Example::
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
-from workbench.architecture import ARCHITECTURES, MODULES, Modules
+from workbench.architecture import ARCHITECTURES, MODULES
 from workbench.artifact import sha256_json
+from workbench.batches import tokenize
 from workbench.checkpoint import Checkpoint
 from workbench.errors import CheckpointError, WorkbenchError
-from workbench.formats._floats import float_group
+from workbench.formats._floats import float_group, float_spec
+from workbench.formats._gptq_blocks import Calibration, Quantizer, stored_tensors
 from workbench.formats._modules import kept_tensors, write_config
 from workbench.formats._output import Output
 from workbench.formats._safetensors import Group, Spec, safetensors_files, total_bytes, write_index
 from workbench.formats.base import ConversionContext, Format, Options, copy_small_files
 from workbench.quiet import quiet_libraries
 from workbench.tensors import TensorInfo
-
-if TYPE_CHECKING:
-    from torch import nn
-    from transformers import PreTrainedModel
-
-    from workbench.formats._blocks import Batch
-    from workbench.kernels.gptq import GptqResult, GptqSettings
 
 _WORD = 32
 _GROUPS = (128, 64, 32)
@@ -68,14 +63,6 @@ class GptqOptions(Options):
     calibration_tokens: int = Field(default=1024, ge=8)
 
 
-@dataclass
-class _Record:
-    """What happened to each layer."""
-
-    errors: dict[str, float] = field(default_factory=dict)
-    damps: set[float] = field(default_factory=set)
-
-
 class Gptq(Format[GptqOptions]):
     """Sequential GPTQ, written as AutoGPTQ version 1."""
 
@@ -92,6 +79,10 @@ class Gptq(Format[GptqOptions]):
         self.check_architecture(checkpoint)
         return total_bytes(safetensors_files(_groups(checkpoint, options)))
 
+    def tolerance(self, options: GptqOptions) -> float:
+        """By the number of steps of a group."""
+        return {8: 0.05, 4: 0.4, 3: 0.8, 2: 1.5}[options.bits]
+
     def convert(
         self, checkpoint: Checkpoint, options: GptqOptions, out: Path, context: ConversionContext
     ) -> dict[str, Any]:
@@ -100,30 +91,49 @@ class Gptq(Format[GptqOptions]):
         if not context.calibration:
             raise WorkbenchError("gptq needs calibration texts and got none; give it questions with their SQL")
         group = group_size(checkpoint, options)
-        modules = MODULES[checkpoint.architecture]
         groups = _groups(checkpoint, options)
         files = safetensors_files(groups)
         with Output(files, out, checkpoint, context) as output, quiet_libraries():
             output.write_all()  # what is not quantized
-            model, sequences = _load(checkpoint, options, context.calibration)
-            record = _quantize_blocks(model, modules, sequences, (options, group), output, context)
+            calibration = _calibration(checkpoint, options, context)
+            quantizer = Quantizer(checkpoint, calibration, stored_tensors(out, groups, files), out, output)
+            quantizer.run(context)
+        quantizer.clear()
         write_index(out, groups, files)
         config = quantization_config(options, group)
         write_config(checkpoint, out, {"quantization_config": config})
         (out / "quantize_config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
         copy_small_files(checkpoint, out)
-        return {
-            "bits": options.bits,
-            "group_size": group,
-            "group_size_wanted": options.group_size,
-            "damp": max(record.damps),
-            "relative_errors": record.errors,
-            "calibration": {
-                "texts": len(sequences),
-                "tokens": sum(map(len, sequences)),
-                "sha256": sha256_json(sequences),
-            },
-        }
+        return _details(options, calibration, quantizer.facts)
+
+
+def _calibration(checkpoint: Checkpoint, options: GptqOptions, context: ConversionContext) -> Calibration:
+    """Texts as token ids, and how to quantize."""
+    from workbench.kernels.gptq import GptqSettings
+
+    most_tokens = min(options.calibration_tokens, checkpoint.context_length)
+    sequences = tokenize(checkpoint, context.calibration, options.calibration_samples, most_tokens)
+    if not sequences:
+        raise WorkbenchError("gptq's calibration texts are all empty; give it questions with their SQL")
+    settings = GptqSettings(options.bits, group_size(checkpoint, options), options.symmetric)
+    key = sha256_json([checkpoint.identity, options.model_dump(mode="json"), sequences])
+    return Calibration(sequences, settings, options.damp, options.desc_act, key)
+
+
+def _details(options: GptqOptions, calibration: Calibration, facts: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """What the manifest says of the quantization."""
+    return {
+        "bits": options.bits,
+        "group_size": calibration.settings.group_size,
+        "group_size_wanted": options.group_size,
+        "damp": max(fact["damp"] for fact in facts.values()),
+        "relative_errors": {name: fact["error"] for name, fact in sorted(facts.items())},
+        "calibration": {
+            "texts": len(calibration.sequences),
+            "tokens": sum(map(len, calibration.sequences)),
+            "sha256": sha256_json(calibration.sequences),
+        },
+    }
 
 
 def group_size(checkpoint: Checkpoint, options: GptqOptions) -> int:
@@ -176,6 +186,7 @@ def _groups(checkpoint: Checkpoint, options: GptqOptions) -> list[Group]:
 
 def _packed_group(layer: str, info: TensorInfo, bits: int, group: int) -> Group:
     outputs, inputs = info.shape
+    float_spec(info)  # refuses what is quantized already
     groups = 1 if group == -1 else inputs // group
     specs = (
         Spec(f"{layer}.qweight", "I32", (inputs * bits // _WORD, outputs)),
@@ -184,98 +195,6 @@ def _packed_group(layer: str, info: TensorInfo, bits: int, group: int) -> Group:
         Spec(f"{layer}.g_idx", "I32", (inputs,)),
     )
     return Group(specs, sources=(info.name,))
-
-
-def _load(
-    checkpoint: Checkpoint, options: GptqOptions, texts: Sequence[str]
-) -> tuple[PreTrainedModel, list[list[int]]]:
-    """The model in float32 and the calibration texts as token ids."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    from workbench.formats._blocks import tokenize
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(checkpoint.path, local_files_only=True)
-        model = AutoModelForCausalLM.from_pretrained(
-            checkpoint.path,
-            dtype=torch.float32,
-            attn_implementation="sdpa",
-            use_safetensors=True,
-            local_files_only=True,
-        )
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"transformers cannot load {checkpoint.path} ({error})") from error
-    most_tokens = min(options.calibration_tokens, checkpoint.context_length)
-    return model.eval(), tokenize(tokenizer, texts, options.calibration_samples, most_tokens)
-
-
-def _quantize_blocks(
-    model: PreTrainedModel,
-    modules: Modules,
-    sequences: Sequence[list[int]],
-    how: tuple[GptqOptions, int],
-    output: Output,
-    context: ConversionContext,
-) -> _Record:
-    """All blocks in order; each one's inputs come from the quantized ones before it."""
-    import torch
-
-    from workbench.formats._blocks import advance, first_batches
-    from workbench.kernels.gptq import GptqSettings
-
-    options, group = how
-    settings = GptqSettings(options.bits, group, options.symmetric, options.desc_act, options.damp)
-    record = _Record()
-    blocks = list(model.get_submodule(modules.blocks))
-    with torch.no_grad():
-        batches = first_batches(model, blocks[0], sequences)
-        for place, block in enumerate(blocks):
-            prefix = f"{modules.blocks}.{place}"
-            for step in modules.steps:
-                _quantize_step(block, {f"{prefix}.{name}": name for name in step}, batches, settings, (output, record))
-            for batch in batches:
-                advance(block, batch)
-            context.progress(place + 1, len(blocks), "blocks")
-    return record
-
-
-def _quantize_step(
-    block: nn.Module,
-    layers: dict[str, str],
-    batches: Sequence[Batch],
-    settings: GptqSettings,
-    results: tuple[Output, _Record],
-) -> None:
-    """Layers that read the same input (full name: name in the block), from one Hessian."""
-    import torch
-
-    from workbench.formats._blocks import layer_inputs
-    from workbench.kernels.gptq import add_inputs, new_hessian, quantize
-
-    output, record = results
-    first = block.get_submodule(next(iter(layers.values())))
-    hessian: torch.Tensor | None = None
-    for batch in batches:
-        inputs = layer_inputs(block, first, batch)
-        hessian = new_hessian(inputs.shape[1]) if hessian is None else hessian
-        add_inputs(hessian, inputs)
-    assert hessian is not None  # there is at least one calibration text
-    for full_name, name in layers.items():
-        weight = block.get_parameter(f"{name}.weight")
-        result = quantize(weight, hessian, settings)
-        weight.copy_(torch.from_numpy(result.weight))
-        _write_layer(full_name, result, settings.bits, output)
-        record.errors[full_name] = round(result.relative_error, 6)
-        record.damps.add(result.damp)
-
-
-def _write_layer(name: str, result: GptqResult, bits: int, output: Output) -> None:
-    """Pack a layer and write its four tensors."""
-    from workbench.kernels.packing import pack
-
-    packed = pack(result.codes, result.scales, result.zeros, result.g_idx, bits)
-    output.put(f"{name}.qweight", [packed.qweight, packed.qzeros, packed.scales, packed.g_idx])
 
 
 FORMAT = Gptq()

@@ -4,14 +4,17 @@ For a layer with weights W (out, in) and inputs X the damage of rounding W to Q 
 tr(E H E^T), with E = W - Q and H = X^T X. GPTQ (Frantar et al. 2022, arXiv 2210.17323) rounds one column
 after another and shifts the columns still open so that they make up for the error: the conditional optimum.
 
-Stated with a Cholesky factor H = L L^T the same thing needs no inverse of H: the damage is ||E L||^2, and
-when columns are rounded from the last to the first, column j adds (E L)_j = E_j L_jj + sum_{i>j} E_i L_ij, in which
+Stated with a triangular factor H = U U^T the same thing needs no inverse of H: the damage is ||E U||^2, and
+when columns are rounded from the first to the last, column j adds (E U)_j = E_j U_jj + sum_{i<j} E_i U_ij, in which
 only E_j is open. That is Babai's nearest plane (arXiv 2507.18553), with the integers of GPTQ at a quarter
-of its factorisation. Here columns are kept in reverse, so that "last to first" is the usual order, and go in blocks:
+of its factorisation. Columns go in blocks:
 
-    carry  = sum over columns done of E_i L_ij          (matrix product)
-    target = W_block + carry inv(L_block)               (optimum of the block given what was done)
-    Q      = column by column with inv(L_block)         (compiled, rows in parallel)
+    carried = sum over columns done of E_i U_ij         (matrix product)
+    target  = W_block + carried inv(U_block)            (optimum of the block given what was done)
+    Q       = column by column with inv(U_block)        (compiled)
+
+Rows do not touch one another: they go in pieces of fixed size, one thread each, so the integers do not depend on
+the number of threads and the float copies of a layer are never held whole.
 
 Rounding to a grid: a code q of ``bits`` bits stands for scale * (q - zero); each group of columns and row has its
 own scale and zero, chosen from the targets when the group begins. Scales are rounded to float16 first, so
@@ -19,8 +22,8 @@ codes fit the scales that are stored.
 
 Example::
 
-    hessian = new_hessian(weight.shape[1]); add_inputs(hessian, x)
-    result = quantize(weight, hessian, GptqSettings(bits=4, group_size=128))
+    factor = factorise(hessian, 0.01, False, workers)  # workbench/kernels/hessian.py
+    result = quantize(weight, factor, GptqSettings(bits=4, group_size=128), workers)
 """
 
 from __future__ import annotations
@@ -33,13 +36,13 @@ from numpy.typing import NDArray
 
 from workbench.errors import WorkbenchError
 from workbench.kernels._gptq_columns import round_columns
+from workbench.kernels.hessian import BLOCK, Factor
+from workbench.workers import Workers
 
 if TYPE_CHECKING:
-    import torch
+    from torch import Tensor
 
-BLOCK = 128  # columns rounded between two large matrix products; every group size divides it
-DOUBLE_UP_TO = 2048  # widest Hessian factorised in float64: below, the time does not matter
-MOST_DAMP = 1.0
+ROWS = 512  # of a piece
 ERROR_ROWS = 1024  # output rows on which the relative error is taken; all of them in most layers
 SMALLEST_SCALE = np.float16(6e-8)  # the smallest positive float16
 
@@ -52,15 +55,11 @@ class GptqSettings:
         bits: 2, 3, 4 or 8.
         group_size: columns that share a scale: 32, 64, 128, or -1 for the whole row.
         symmetric: fixed zero in the middle of the codes; otherwise the grid spans minimum to maximum.
-        desc_act: round columns with the largest inputs first (groups then follow that order).
-        damp: share of the Hessian's mean diagonal added to it; grows tenfold while the factorisation fails.
     """
 
     bits: int = 4
     group_size: int = 128
     symmetric: bool = True
-    desc_act: bool = False
-    damp: float = 0.01
 
 
 @dataclass(frozen=True)
@@ -72,142 +71,145 @@ class GptqResult:
         scales: ``(out, groups)``.
         zeros: ``(out, groups)``, each at least 1.
         g_idx: ``(in,)``, the group of each column.
-        weight: dequantized ``(out, in)``: ``scales * (codes - zeros)``.
         relative_error: norm of the output's change over norm of the output, on the calibration inputs.
-        damp: share of the diagonal that was needed.
+        damp: share of the Hessian's mean diagonal that was added.
     """
 
     codes: NDArray[np.uint8]
     scales: NDArray[np.float16]
     zeros: NDArray[np.uint8]
     g_idx: NDArray[np.int32]
-    weight: NDArray[np.float32]
     relative_error: float
     damp: float
 
+    def rows(self, part: slice) -> NDArray[np.float32]:
+        """Some rows of the weights that the codes stand for: ``scales * (codes - zeros)``, just as readers compute."""
+        centred = self.codes[part].astype(np.float32) - self.zeros[part].astype(np.float32)[:, self.g_idx]
+        weights: NDArray[np.float32] = centred * self.scales[part].astype(np.float32)[:, self.g_idx]
+        return weights
 
-def new_hessian(inputs: int) -> torch.Tensor:
-    """An empty Hessian ``(inputs, inputs)``."""
-    import torch
+    @property
+    def weight(self) -> NDArray[np.float32]:
+        """All of them, ``(out, in)``."""
+        return self.rows(slice(None))
 
-    return torch.zeros(inputs, inputs)
+    def write_to(self, weight: Tensor) -> None:
+        """Put what the codes stand for into the layer's parameter, without a copy of the whole."""
+        import torch
+
+        for first in range(0, len(self.codes), ROWS):
+            part = slice(first, first + ROWS)
+            weight[part] = torch.from_numpy(self.rows(part))
 
 
-def add_inputs(hessian: torch.Tensor, inputs: torch.Tensor) -> None:
-    """Add the inputs of a layer, ``(tokens, in)``, to its Hessian, in place."""
-    flat = inputs.reshape(-1, inputs.shape[-1]).float()
-    hessian.addmm_(flat.t(), flat)
-
-
-def quantize(weight: torch.Tensor, hessian: torch.Tensor, settings: GptqSettings) -> GptqResult:
+def quantize(weight: Tensor, factor: Factor, settings: GptqSettings, workers: Workers) -> GptqResult:
     """Quantize one layer.
 
     Args:
         weight: ``(out, in)``, float.
-        hessian: ``(in, in)`` sum of ``x x^T`` over calibration tokens, float32; not changed.
-        settings: bits, groups and order.
+        factor: of the layer's damped Hessian; layers that read the same inputs share it.
+        settings: bits and groups.
+        workers: to do it on.
 
     Raises:
-        WorkbenchError: inputs or weights are not finite, or no damping makes the Hessian definite.
+        WorkbenchError: a weight is not finite.
         ValueError: the group size does not divide the columns.
     """
-    columns = weight.shape[1]
+    rows, columns = weight.shape
     group = columns if settings.group_size == -1 else settings.group_size
     if columns % group:
         raise ValueError(f"groups of {group} do not divide {columns} columns")
-    _check_finite(weight, hessian)
-    order = _order(hessian, settings.desc_act)
-    reverse = order.flip(0)
-    factor, damp = _factorise(hessian[reverse][:, reverse], settings.damp)
-    codes, scales, zeros = _round_all(weight.float()[:, reverse], factor, group, settings)
-    place = np.argsort(order.numpy())  # where in the order each original column was
-    g_idx = (place // group).astype(np.int32)
-    codes = np.ascontiguousarray(codes[:, ::-1][:, place])
-    dequantized = (codes.astype(np.float32) - zeros.astype(np.float32)[:, g_idx]) * scales.astype(np.float32)[:, g_idx]
-    error = _relative_error(weight, dequantized, hessian)
-    return GptqResult(codes, scales, zeros, g_idx, dequantized, error, damp)
+    every = max(1, rows // ERROR_ROWS)
+    parts = [slice(first, min(first + ROWS, rows)) for first in range(0, rows, ROWS)]
+    pieces = list(workers.map(lambda part: _Piece(weight[part], factor, settings, every).round(), parts))
+    damage, whole = (sum(piece.sums[which] for piece in pieces) for which in (0, 1))
+    place = np.argsort(factor.order.numpy())  # where in the order each original column was
+    codes = np.empty((rows, columns), np.uint8)
+    for part, piece in zip(parts, pieces, strict=True):
+        codes[part] = piece.codes[:, place]
+    return GptqResult(
+        codes,
+        np.concatenate([np.stack([grid.scale for grid in piece.grids], axis=1) for piece in pieces]),
+        np.concatenate([np.stack([grid.zero for grid in piece.grids], axis=1) for piece in pieces]),
+        (place // group).astype(np.int32),
+        float(np.sqrt(max(damage, 0.0) / whole)) if whole > 0 else 0.0,
+        factor.damp,
+    )
 
 
-def _check_finite(weight: torch.Tensor, hessian: torch.Tensor) -> None:
-    import torch
+class _Piece:
+    """Some rows of a layer on their way to codes.
 
-    if not bool(torch.isfinite(hessian).all()):
-        raise WorkbenchError(
-            "calibration activations hold NaN or infinity, so the model itself overflows on these texts; "
-            "check the checkpoint, or calibrate on other texts"
-        )
-    if not bool(torch.isfinite(weight).all()):
-        raise WorkbenchError("a weight is NaN or infinity: the checkpoint is damaged; fetch it again")
+    Args:
+        weight: the rows.
+        factor: of the layer's Hessian.
+        settings: bits and groups.
+        every: the relative error is taken on each ``every``-th row.
 
-
-def _order(hessian: torch.Tensor, desc_act: bool) -> torch.Tensor:
-    """Columns in the order they are rounded."""
-    import torch
-
-    if desc_act:
-        return torch.argsort(hessian.diagonal(), descending=True, stable=True)
-    return torch.arange(hessian.shape[0])
-
-
-def _factorise(hessian: torch.Tensor, damp: float) -> tuple[torch.Tensor, float]:
-    """Lower Cholesky factor of the damped Hessian (which may be overwritten), and the damping it took.
-
-    A column whose input was always zero has no say in the output; with 1 on its diagonal it is rounded
-    to nearest and touches no other. (The paper sets such weights to zero, which breaks the model on the
-    first text where the input is not zero.)
+    Attributes:
+        codes: ``(rows, in)``, columns in the order of the factor.
+        grids: of each group.
+        sums: tr(E H E^T) and tr(W H W^T) over the rows looked at, H without damping.
     """
-    import torch
 
-    work = hessian.double() if hessian.shape[0] <= DOUBLE_UP_TO else hessian
-    diagonal = work.diagonal()
-    diagonal[diagonal <= 0] = 1.0
-    plain = diagonal.clone()
-    while damp <= MOST_DAMP:
-        diagonal.copy_(plain + damp * plain.mean())
-        factor, failed = torch.linalg.cholesky_ex(work)
-        if not int(failed) and bool(torch.isfinite(factor.diagonal()).all()):
-            return factor, damp
-        damp = max(damp * 10, 1e-4)
-    raise WorkbenchError("the calibration inputs span too little to quantize this layer; use more or other texts")
+    def __init__(self, weight: Tensor, factor: Factor, settings: GptqSettings, every: int) -> None:
+        import torch
 
+        self._factor = factor
+        self._settings = settings
+        self._every = every
+        self._weight = weight.float()[:, factor.order]
+        if not bool(torch.isfinite(self._weight).all()):
+            raise WorkbenchError("a weight is NaN or infinity: the checkpoint is damaged; fetch it again")
+        self._change = torch.empty_like(self._weight)
+        self.codes = np.empty(self._weight.shape, dtype=np.uint8)
+        self.grids: list[Grid] = []
+        self.sums = [0.0, 0.0]
 
-def _round_all(
-    weight: torch.Tensor, factor: torch.Tensor, group: int, settings: GptqSettings
-) -> tuple[NDArray[np.uint8], NDArray[np.float16], NDArray[np.uint8]]:
-    """Codes (columns reversed, as in ``weight``), scales and zeros ``(out, groups)``."""
-    import torch
+    def round(self) -> _Piece:
+        """Round all columns; returns itself."""
+        columns = self._weight.shape[1]
+        whole_row = None
+        if self._settings.group_size == -1 and columns > BLOCK:
+            whole_row = choose_grid(self._weight.numpy(), self._settings)
+            self.grids.append(whole_row)
+        for number, inverse in enumerate(self._factor.inverses):
+            block = slice(number * BLOCK, min((number + 1) * BLOCK, columns))
+            carried = self._change[:, : block.start] @ self._factor.upper[: block.start, block]
+            self._round_block(block, carried, inverse, whole_row)
+            self._add_sums(block, carried)
+        added = self._factor.added
+        for which, values in enumerate((self._change, self._weight)):
+            self.sums[which] -= float((values[:: self._every].double().square() @ added).sum())
+        del self._weight, self._change
+        return self
 
-    rows, columns = weight.shape
-    codes = np.empty((rows, columns), dtype=np.uint8)
-    whole_row = choose_grid(weight.numpy(), settings) if group > BLOCK else None
-    grids: list[Grid] = []
-    carry = torch.zeros(rows, columns)
-    threads = torch.get_num_threads()
-    for end in range(columns, 0, -BLOCK):
-        block, before = slice(max(0, end - BLOCK), end), slice(0, max(0, end - BLOCK))
-        inverse = _inverse(factor[block, block])
-        target = torch.addmm(weight[:, block], carry[:, block], inverse).numpy()
+    def _round_block(self, block: slice, carried: Tensor, inverse: Tensor, whole_row: Grid | None) -> None:
+        import torch
+
+        original = self._weight[:, block]
+        target = torch.addmm(original, carried, inverse).numpy()
         rounded = np.empty_like(target)
-        block_codes = np.empty(target.shape, dtype=np.uint8)
-        width = min(group, target.shape[1])
-        for last in range(target.shape[1], 0, -width):
-            chosen = whole_row or choose_grid(target[:, last - width : last], settings)
-            span = (last - width, last)
-            round_columns(target, inverse.numpy(), span, chosen.floats(), (block_codes, rounded), threads)
-            grids.append(chosen)
-        codes[:, block] = block_codes
-        carry[:, before].addmm_(weight[:, block] - torch.from_numpy(rounded), factor[block, before].float())
-    grids = [whole_row] if whole_row else grids
-    return codes, np.stack([g.scale for g in grids], axis=1), np.stack([g.zero for g in grids], axis=1)
+        codes = np.empty(target.shape, dtype=np.uint8)
+        width = target.shape[1]
+        group = width if self._settings.group_size == -1 else self._settings.group_size
+        for first in range(0, width, group):
+            grid = whole_row or choose_grid(target[:, first : first + group], self._settings)
+            round_columns(target, inverse.numpy(), (first, first + group), grid.floats(), codes, rounded)
+            if not whole_row:
+                self.grids.append(grid)
+        self.codes[:, block] = codes
+        self._change[:, block] = original - torch.from_numpy(rounded)
 
-
-def _inverse(corner: torch.Tensor) -> torch.Tensor:
-    """Inverse of a small lower triangular matrix, in float32."""
-    import torch
-
-    eye = torch.eye(corner.shape[0], dtype=corner.dtype)
-    inverse: torch.Tensor = torch.linalg.solve_triangular(corner, eye, upper=False)
-    return inverse.float()
+    def _add_sums(self, block: slice, carried: Tensor) -> None:
+        """Add this block's columns of E U and W U, squared."""
+        some = slice(None, None, self._every)
+        corner = self._factor.upper[block, block].triu()
+        damage = carried[some] + self._change[some, block] @ corner
+        before = self._weight[some, : block.start] @ self._factor.upper[: block.start, block]
+        whole = before + self._weight[some, block] @ corner
+        for which, values in enumerate((damage, whole)):
+            self.sums[which] += float(values.double().square().sum())
 
 
 @dataclass(frozen=True)
@@ -244,15 +246,3 @@ def choose_grid(values: NDArray[np.float32], settings: GptqSettings) -> Grid:
         raise WorkbenchError("weights are too large for float16 scales; the checkpoint seems damaged, fetch it again")
     stored = np.maximum(scale.astype(np.float16), SMALLEST_SCALE)
     return Grid(stored, zero.astype(np.uint8), top)
-
-
-def _relative_error(weight: torch.Tensor, rounded: NDArray[np.float32], hessian: torch.Tensor) -> float:
-    """sqrt(tr(E H E^T) / tr(W H W^T)), on evenly spaced rows of a tall matrix."""
-    import torch
-
-    rows = slice(None, None, max(1, weight.shape[0] // ERROR_ROWS))
-    original = weight[rows].float()
-    change = original - torch.from_numpy(rounded[rows])
-    damage = float(((change @ hessian) * change).sum())
-    whole = float(((original @ hessian) * original).sum())
-    return float(np.sqrt(max(damage, 0.0) / whole)) if whole > 0 else 0.0

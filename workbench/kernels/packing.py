@@ -53,13 +53,14 @@ def pack_rows(codes: NDArray[np.uint8], bits: int) -> NDArray[np.int32]:
     rows, columns = codes.shape
     if rows % WORD or (codes.size and int(codes.max()) >> bits):
         raise ValueError(f"{rows} rows of codes up to {codes.max(initial=0)} cannot be packed in {bits} bits")
-    periods = codes.reshape(rows // WORD, WORD, columns).astype(np.uint32)
+    periods = codes.reshape(rows // WORD, WORD, columns)
     words = np.zeros((rows // WORD, bits, columns), dtype=np.uint32)  # 32 codes fill `bits` words
     for place in range(WORD):
         word, shift = divmod(place * bits, WORD)
-        words[:, word] |= periods[:, place] << np.uint32(shift)
+        values = periods[:, place].astype(np.uint32)
+        words[:, word] |= values << np.uint32(shift)
         if shift + bits > WORD:
-            words[:, word + 1] |= periods[:, place] >> np.uint32(WORD - shift)
+            words[:, word + 1] |= values >> np.uint32(WORD - shift)
     return words.reshape(-1, columns).view(np.int32)
 
 
