@@ -1,0 +1,233 @@
+"""onnxruntime, for ONNX artifacts with a key-value cache.
+
+On a CPU the float32 graph runs: float16 weights become float32 when loaded, 8- and 4-bit weights stay packed.
+On CUDA the float16 graph runs. Both read the same weights.
+
+Answers are made one after another, so they do not depend on which questions were asked together; what prompts
+have in common at their start is read once (``_onnx_engine.py``). Timing reads the prompt in one piece, as users do.
+
+A model of a few megabytes runs on one thread: computing a token takes less time than threads need to meet.
+
+Example::
+
+    with RUNTIME.load(open_artifact(folder), LoadOptions()) as session:
+        session.generate([prompt], stop=["```"], max_new_tokens=64)
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Sequence
+from importlib import import_module
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from workbench.artifact import Artifact
+from workbench.errors import ArtifactError, PrerequisiteError, WorkbenchError
+from workbench.quiet import quiet_libraries
+from workbench.runtimes._decode import Stops
+from workbench.runtimes._onnx_engine import Cache, Engine, Reader, onnxruntime, open_session
+from workbench.runtimes.base import EngineFacts, Generation, LoadOptions, Runtime, Session, Timing
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from transformers import PreTrainedTokenizerBase
+
+GRAPHS = {"cpu": "model.onnx", "cuda": "model_fp16.onnx"}
+INSTALL = "pip install onnxruntime"
+INSTALL_CUDA = 'pip uninstall onnxruntime && pip install "onnxruntime-gpu[cuda,cudnn]"'
+SMALL_MODEL_BYTES = 64 << 20
+_WIDENED_NOTE = "float16 is computed in float32 on this device: twice the memory of the weights on disk"
+_ROUNDED_NOTE = "activations are rounded to 8 bits for each product on this device; on CUDA they are not"
+# Its exceptions, which have no common base.
+_REFUSALS = (
+    "EPFail", "Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoSuchFile", "NotImplemented",
+    "RuntimeException",
+)  # fmt: skip
+_ONE_THREAD_NOTE = "onnxruntime on one thread: the model is too small for more"
+
+
+class OnnxRuntime(Runtime):
+    """onnxruntime's CPU and CUDA execution providers."""
+
+    name = "onnxruntime"
+    title = "ONNX Runtime"
+    requires = (("onnxruntime", "onnxruntime"), ("transformers", "transformers"))
+    devices = ("cpu", "cuda")
+    # Assumptions for the plan, not measurements. Whole graphs without Python between the layers, a kernel for each
+    # node; on a CPU the weights are held in float32, or packed once more for its kernels.
+    facts = MappingProxyType(
+        {
+            "cuda": EngineFacts(0.6, 0.45, 1.5e-4, 1_000_000_000),
+            "cpu": EngineFacts(0.6, 0.5, 5e-5, 300_000_000, weight_expansion=2.0),
+        }
+    )
+
+    def load(self, artifact: Artifact, options: LoadOptions) -> OnnxSession:
+        """Load the device's graph; see ``Runtime.load``."""
+        path = artifact.path / GRAPHS[options.device]
+        if not path.is_file():
+            raise WorkbenchError(
+                f"{artifact.path} holds no {path.name}; onnxruntime runs artifacts of the onnx recipes"
+            )
+        _check_engine(options.device)
+        small = artifact.manifest.weight_bytes < SMALL_MODEL_BYTES
+        weights = artifact.manifest.details.get("weights", "fp16")
+        notes = [_WIDENED_NOTE if weights == "fp16" else _ROUNDED_NOTE] if options.device == "cpu" else []
+        notes += [_ONE_THREAD_NOTE] if small and options.device == "cpu" else []
+        engine = _open_engine(path, options.device, 1 if small else options.threads)
+        return OnnxSession(engine, artifact.path, options.context, tuple(notes))
+
+
+class OnnxSession(Session):
+    """A graph, its weights and a tokenizer."""
+
+    def __init__(self, engine: Engine, folder: Path, context: int, notes: tuple[str, ...]) -> None:
+        self.notes = notes
+        self._engine = engine
+        self._config = _read_json(folder / "config.json")
+        with quiet_libraries():
+            from transformers import AutoTokenizer
+
+            try:
+                self._tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            except (OSError, ValueError) as error:
+                raise ArtifactError(
+                    f"the tokenizer in {folder} cannot be loaded ({error}); delete the folder and build it again"
+                ) from error
+        limits = (self._config.get(key) for key in ("n_positions", "max_position_embeddings"))
+        self._context = min(context, *(limit for limit in limits if limit))
+        self._ends = _ends(folder, self._config, self._tokenizer)
+
+    def generate(
+        self,
+        prompts: Sequence[str],
+        stop: Sequence[str],
+        max_new_tokens: int,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> list[Generation]:
+        """Greedy answers; each distinct prompt is computed once, after the prompts it shares most with."""
+        encoded = [tuple(self._encode(prompt, 1)) for prompt in prompts]
+        stops = Stops(self._tokenizer, stop, self._config["vocab_size"])
+        distinct = sorted(set(encoded))
+        reader = Reader(self._engine, distinct)
+        answers: dict[tuple[int, ...], Generation] = {}
+        done = 0
+        for place, ids in enumerate(distinct):
+            limit = min(max_new_tokens, self._context - len(ids))
+            answers[ids] = self._answer(len(ids), self._write(*reader.read(place), stops, limit), stops)
+            done += encoded.count(ids)
+            if progress:
+                progress(done, len(prompts))
+        return [answers[ids] for ids in encoded]
+
+    def time_one(self, prompt: str, new_tokens: int) -> Timing:
+        """Time one greedy answer, the prompt read in one piece; see ``Session.time_one``."""
+        ids = self._encode(prompt, new_tokens)
+        started = time.perf_counter()
+        logits, cache = self._engine.step(ids, self._engine.empty)
+        token = int(logits.argmax())
+        ttft_s = time.perf_counter() - started
+        for _ in range(new_tokens - 1):
+            logits, cache = self._engine.step([token], cache)
+            token = int(logits.argmax())
+        return Timing(len(ids), new_tokens, ttft_s, time.perf_counter() - started)
+
+    def logits(self, prompts: Sequence[str]) -> list[NDArray[np.float32]]:
+        """Logits after each prompt, read in one piece; see ``Session.logits``."""
+        encoded = [self._encode(prompt, 1) for prompt in prompts]
+        return [self._engine.step(ids, self._engine.empty)[0] for ids in encoded]
+
+    def tokenize(self, text: str) -> list[int]:
+        """Ids of a text, without those a tokenizer adds to a prompt."""
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
+        return ids
+
+    def detokenize(self, ids: Sequence[int]) -> str:
+        """Text of ids, nothing left out or tidied."""
+        return str(self._tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
+
+    def close(self) -> None:
+        """Free the engine and its weights."""
+        del self._engine
+
+    def _encode(self, prompt: str, room: int) -> list[int]:
+        """Token ids of a prompt that must leave room for an answer."""
+        ids: list[int] = self._tokenizer.encode(prompt)
+        if not ids or len(ids) + room > self._context:
+            raise WorkbenchError(
+                f"a prompt of {len(ids)} tokens and {room} of answer do not fit the context of {self._context} tokens; "
+                "shorten the schema or raise the context, up to what the model was built for"
+            )
+        return ids
+
+    def _write(self, logits: NDArray[np.float32], cache: Cache, stops: Stops, limit: int) -> list[int]:
+        """Tokens of an answer, the one that ends it included."""
+        tokens: list[int] = []
+        while True:
+            tokens.append(int(logits.argmax()))
+            if len(tokens) >= limit or tokens[-1] in self._ends or stops.ended(tokens):
+                return tokens
+            logits, cache = self._engine.step(tokens[-1:], cache)
+
+    def _answer(self, prompt_tokens: int, tokens: list[int], stops: Stops) -> Generation:
+        text = stops.text(tokens)
+        before_stop = stops.cut(text)
+        finished = before_stop is not None or tokens[-1] in self._ends
+        return Generation(text if before_stop is None else before_stop, prompt_tokens, len(tokens), finished)
+
+
+def _check_engine(device: str) -> None:
+    """onnxruntime is there, and was built for the device."""
+    try:
+        library = onnxruntime()
+    except ImportError as error:
+        raise PrerequisiteError(f"running ONNX needs onnxruntime; install it with: {INSTALL}") from error
+    if device == "cpu":
+        return
+    if "CUDAExecutionProvider" not in library.get_available_providers():
+        raise PrerequisiteError(
+            f"the installed onnxruntime was built without CUDA; install the one with it: {INSTALL_CUDA}, or build for "
+            "--profile cpu"
+        )
+    library.preload_dlls()  # finds the CUDA libraries that came with pip
+
+
+def _open_engine(path: Path, device: str, threads: int) -> Engine:
+    """The graph, loaded onto its device."""
+    state = import_module("onnxruntime.capi.onnxruntime_pybind11_state")
+    try:
+        session = open_session(path, device, threads)
+    except tuple(getattr(state, name) for name in _REFUSALS) as error:
+        raise ArtifactError(
+            f"onnxruntime cannot load {path} ({str(error).strip()}); build the artifact again, or free some memory"
+        ) from error
+    if device == "cuda" and "CUDAExecutionProvider" not in session.get_providers():
+        raise PrerequisiteError(
+            f"onnxruntime could not load its CUDA libraries; install them with: {INSTALL_CUDA}, check the driver with "
+            "nvidia-smi, or build for --profile cpu"
+        )
+    return Engine(session, device)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{path} cannot be read ({error}); build the artifact again") from error
+    return document
+
+
+def _ends(folder: Path, config: dict[str, Any], tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """End-of-text ids of the generation config, the config and the tokenizer."""
+    generation = folder / "generation_config.json"
+    sources = (config, _read_json(generation) if generation.is_file() else {})
+    found: list[Any] = [source.get("eos_token_id") for source in sources] + [tokenizer.eos_token_id]
+    listed: Iterable[Any] = (value if isinstance(value, list) else [value] for value in found)
+    return frozenset(value for values in listed for value in values if value is not None)
+
+
+RUNTIME = OnnxRuntime()
