@@ -12,9 +12,9 @@ HEAVY = ("torch", "transformers", "mlflow", "psycopg", "numba", "mlx", "onnx", "
 # errors <- nouns <- kernels <- {formats, runtimes, evals, trackers} <- build <- cli
 NOUNS = {
     "architecture", "artifact", "batches", "checkpoint", "checkpoint_files", "digest_memory", "hardware",
-    "hub_checkpoint", "hub_files", "journal", "measure", "model_config", "nano", "pickled", "plugins",
-    "processors", "prompt", "questions", "quiet", "recipe", "report", "shape", "storage", "streamed_model",
-    "tensors", "workers",
+    "hub_checkpoint", "hub_files", "journal", "measure", "model_config", "nano", "pickle_machine", "pickled",
+    "plugins", "processors", "prompt", "questions", "quiet", "recipe", "report", "shape", "storage",
+    "streamed_model", "tensors", "workers",
 }  # fmt: skip
 PLUGIN_PACKAGES = {"formats", "runtimes", "evals", "trackers"}
 

@@ -59,6 +59,8 @@ def pickled(folder: Path, shards: int = 2) -> None:
     for shard in range(shards):
         file = f"pytorch_model-{shard + 1:05}-of-{shards:05}.bin"
         part = {name: model.read(name) for name in names[shard::shards]}
+        if "transformer.wte.weight" in part:
+            part["lm_head.weight"] = part["transformer.wte.weight"]
         torch.save(part, folder / file)
         places |= dict.fromkeys(part, file)
     (folder / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": places}))

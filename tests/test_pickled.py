@@ -133,7 +133,18 @@ def test_the_command_line_refuses_it_in_one_sentence(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "config.json").write_text('{"model_type": "gpt_bigcode"}')
     saved(folder / "pytorch_model.bin", {"w": Malicious(os.system, f"touch {trace}")})
-    command = [sys.executable, "-m", "workbench", "plan", "--profile", "cpu", "--model", str(folder)]
+    command = [
+        sys.executable,
+        "-m",
+        "workbench",
+        "plan",
+        "--profile",
+        "cpu",
+        "--recipe",
+        "fp16",
+        "--model",
+        str(folder),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "asks for 'posix.system', which would run code; it was not opened" in " ".join(done.stderr.split())
@@ -285,6 +296,40 @@ def test_the_digest_is_that_of_the_same_safetensors(tmp_path: Path) -> None:
     (folder / "pytorch_model.bin").unlink()
     save_file(tensors, folder / "model.safetensors")
     assert open_checkpoint(str(folder)).digest == digest
+
+
+@pytest.mark.parametrize(
+    ("config", "kept"),
+    [
+        ({"model_type": "gpt_bigcode"}, ["wte"]),
+        ({"model_type": "llama", "tie_word_embeddings": True}, ["wte"]),
+        ({"model_type": "gpt_bigcode", "tie_word_embeddings": False}, ["lm_head.weight", "wte"]),
+        ({"model_type": "llama"}, ["lm_head.weight", "wte"]),
+    ],
+)
+def test_a_tied_head_is_listed_once_as_safetensors_would(tmp_path: Path, config: Any, kept: list[str]) -> None:
+    folder = checkpoint(tmp_path / "m", {"pytorch_model.bin": {"lm_head.weight": MATRIX, "wte": MATRIX}})
+    (folder / "config.json").write_text(json.dumps(config))
+    opened = open_checkpoint(str(folder))
+    assert sorted(opened.tensors) == kept
+    assert opened.parameters == 24
+    (folder / "pytorch_model.bin").unlink()
+    saved(folder / "pytorch_model.bin", {"lm_head.weight": MATRIX.clone(), "wte": MATRIX})
+    assert len(open_checkpoint(str(folder)).tensors) == 2
+
+
+def test_a_real_model_is_read_as_transformers_reads_it(tiny_checkpoint: Any, tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    source = tiny_checkpoint("gpt_bigcode")
+    model = AutoModelForCausalLM.from_pretrained(source)
+    folder = checkpoint(tmp_path / "m", {"pytorch_model.bin": model.state_dict()})
+    (folder / "config.json").write_bytes((source / "config.json").read_bytes())
+    opened, expected = open_checkpoint(str(folder)), open_checkpoint(str(source))
+    assert "lm_head.weight" in torch.load(folder / "pytorch_model.bin", weights_only=True)
+    assert opened.tensors.keys() == expected.tensors.keys()
+    assert opened.parameters == expected.parameters == model.num_parameters()
+    assert all(torch.equal(opened.read(name), model.state_dict()[name]) for name in opened.tensors)
 
 
 def test_safetensors_are_preferred(tmp_path: Path) -> None:

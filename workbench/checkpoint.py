@@ -21,7 +21,7 @@ from workbench import digest_memory
 from workbench.artifact import sha256_file, sha256_json
 from workbench.checkpoint_files import CONFIG, SMALL_FILES, find_weights
 from workbench.errors import CheckpointError
-from workbench.model_config import context_length, read_config
+from workbench.model_config import context_length, is_tied, read_config
 from workbench.pickled import read_pickled
 from workbench.prompt import PROMPTS, Prompt, prompt_for
 from workbench.tensors import Digests, TensorInfo, read_header, read_rows, unique_elements
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 # Tensors of a weight file, by how its name ends.
 READERS = {".safetensors": read_header, ".bin": read_pickled}
+_HEAD = "lm_head.weight"
 _POINTER = b"version https://git-lfs.github.com/"
 
 
@@ -191,7 +192,8 @@ def peek_checkpoint(model: str, revision: str | None = None) -> Checkpoint:
     folder, commit, tensors = peek(name, wanted)
     if tensors is None:
         return _read_folder(folder, name, commit)
-    return Checkpoint(name, folder, commit, read_config(folder / CONFIG), {info.name: info for info in tensors})
+    config = read_config(folder / CONFIG)
+    return Checkpoint(name, folder, commit, config, _untied(config, {info.name: info for info in tensors}))
 
 
 def _local_folder(model: str) -> tuple[Path, str] | None:
@@ -226,7 +228,17 @@ def _read_folder(path: Path, name: str, revision: str | None) -> Checkpoint:
     lacking += [file for tensor, file in weights.promised.items() if tensor not in tensors]
     if lacking:
         raise CheckpointError(f"{path} lacks {', '.join(sorted(set(lacking)))}; fetch the checkpoint again")
-    return Checkpoint(name, path, revision, config, tensors)
+    return Checkpoint(name, path, revision, config, _untied(config, tensors))
+
+
+def _untied(config: dict[str, Any], tensors: dict[str, TensorInfo]) -> dict[str, TensorInfo]:
+    """Without the head that is the embedding under a second name: a pickle may list it, safetensors cannot."""
+    head = tensors.get(_HEAD)
+    if head is None or head.offset is None or not is_tied(config):
+        return tensors
+    others = {name: info for name, info in tensors.items() if name != _HEAD}
+    shared = any((info.file, info.offset) == (head.file, head.offset) for info in others.values())
+    return others if shared else tensors
 
 
 def _read_file(file: Path) -> list[TensorInfo]:

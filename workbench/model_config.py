@@ -97,6 +97,11 @@ def _brings_code(config: dict[str, Any]) -> bool:
     return isinstance(classes, dict) and "AutoModelForCausalLM" in classes
 
 
+def is_tied(config: dict[str, Any]) -> bool:
+    """Whether the head uses the embedding's weights; where the config does not say, by its architecture."""
+    return bool(config.get("tie_word_embeddings", config.get("model_type") == "gpt_bigcode"))
+
+
 def context_length(config: dict[str, Any], where: object) -> int:
     """Most tokens a model was built for; a sliding attention window does not shorten it.
 
