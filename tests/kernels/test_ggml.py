@@ -14,6 +14,7 @@ from hypothesis.extra import numpy as hnp
 from safetensors.numpy import load_file
 
 from workbench.errors import WorkbenchError
+from workbench.kernels import _ggml_lanes, _ggml_q4_k
 from workbench.kernels.ggml import BLOCKS, SUPPORTED, quantize
 
 KINDS = sorted(SUPPORTED)
@@ -98,6 +99,12 @@ def special_rows(count: int = 37, width: int = 768) -> dict[str, np.ndarray]:
         "scales beyond half precision": normal * np.float32(65504 * 15),
     }
     return {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in rows.items()}
+
+
+def test_kept_machine_code_is_stamped_with_all_its_sources() -> None:
+    """By default numba looks at the kernel's own file alone and would run code made of older helpers."""
+    kernel = _ggml_q4_k.quantize_q4_k
+    assert kernel._cache._cache_file._source_stamp == _ggml_lanes._stamp()
 
 
 def test_the_oracle_has_the_same_blocks() -> None:
