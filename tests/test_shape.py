@@ -26,6 +26,32 @@ def test_grouped_query_attention():
     assert model_shape({k: v for k, v in MISTRAL.items() if k != "num_key_value_heads"}).kv_heads == 32
 
 
+# The family: layers, width, heads, key/value heads, inner width, vocabulary, context; bytes of cache per token.
+FAMILY = {
+    "sqlcoder-7b-2": ((32, 4096, 32, 32, 11008, 32016, 16384), 524_288),
+    "sqlcoder-34b-alpha": ((48, 8192, 64, 8, 22016, 32000, 16384), 196_608),
+    "sqlcoder-70b-alpha": ((80, 8192, 64, 8, 28672, 32016, 4096), 327_680),
+    "llama-3-sqlcoder-8b": ((32, 4096, 32, 8, 14336, 128256, 8192), 131_072),
+    "DeciCoder-1b": ((20, 2048, 32, 4, 5888, 49152, 2048), 20_480),
+}
+LLAMA_KEYS = (
+    "num_hidden_layers", "hidden_size", "num_attention_heads", "num_key_value_heads", "intermediate_size",
+    "vocab_size", "max_position_embeddings",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_the_llama_shaped_members(name):
+    sizes, cache = FAMILY[name]
+    shape = model_shape(dict(zip(LLAMA_KEYS, sizes, strict=True)) | {"head_dim": None, "sliding_window": None})
+    assert (shape.layers, shape.hidden, shape.heads, shape.kv_heads, shape.ffn, shape.vocab, shape.context) == sizes
+    assert shape.kv_cache_bytes(1) == cache
+
+
+def test_a_head_may_be_wider_than_its_share():
+    assert model_shape({**MISTRAL, "head_dim": 256}).head_dim == 256
+
+
 @pytest.mark.parametrize("key", ["n_layer", "n_head", "vocab_size", "n_positions"])
 def test_a_missing_size_is_named(key):
     with pytest.raises(CheckpointError, match=key):
