@@ -40,6 +40,13 @@ def test_a_memory_size_is_chosen_after_a_colon():
         catalog.get_profile("m2-max:big")
 
 
+def test_without_a_name_only_default_recipes_are_meant():
+    chosen = {recipe.name for recipe in catalog.get_recipes([])}
+    assert {"fp16", "gguf-q4_k_m"} <= chosen
+    assert "gguf-q2_k" not in chosen
+    assert [recipe.name for recipe in catalog.get_recipes(["gguf-q2_k"])] == ["gguf-q2_k"]
+
+
 def test_a_file_works_where_a_name_does(tmp_path):
     (tmp_path / "mine.yaml").write_text(RECIPE)
     assert catalog.get_recipe(str(tmp_path / "mine.yaml")).name == "mine"

@@ -70,8 +70,10 @@ def get_recipe(name: str) -> Recipe:
 
 
 def get_recipes(names: Sequence[str]) -> list[Recipe]:
-    """Recipes by name or path; all shipped ones when none is named."""
-    return [get_recipe(name) for name in names or recipe_names()]
+    """Recipes by name or path; when none is named, the shipped ones that say ``default: true``."""
+    if names:
+        return [get_recipe(name) for name in names]
+    return [recipe for recipe in map(get_recipe, recipe_names()) if recipe.default]
 
 
 def get_profile(name: str) -> HardwareProfile:

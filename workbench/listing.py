@@ -37,12 +37,13 @@ def _figure(figure: Figure, unit: str) -> str:
 
 
 def recipes_table() -> Table:
-    """Every shipped recipe."""
+    """Every shipped recipe, and whether it is built when none is named."""
     rows = []
     for name in catalog.recipe_names():
         recipe = catalog.get_recipe(name)
-        rows.append((name, recipe.format, recipe.runtime, ", ".join(recipe.backends), recipe.description))
-    return Table(("recipe", "format", "runtime", "for", "what it is"), tuple(rows))
+        backends, chosen = ", ".join(recipe.backends), "yes" if recipe.default else "on request"
+        rows.append((name, recipe.format, recipe.runtime, backends, chosen, recipe.description))
+    return Table(("recipe", "format", "runtime", "for", "default", "what it is"), tuple(rows))
 
 
 def findings_table(findings: Sequence[Finding]) -> Table:

@@ -31,6 +31,7 @@ class Recipe(BaseModel):
         format: a file in ``workbench/formats``.
         runtime: a file in ``workbench/runtimes``: the engine that runs the artifact.
         backends: hardware the *result* is meant for; other profiles skip this recipe.
+        default: whether it is built when no recipe is named.
         options: typed by the format.
     """
 
@@ -41,6 +42,7 @@ class Recipe(BaseModel):
     format: str
     runtime: str
     backends: tuple[Backend, ...] = Field(min_length=1)
+    default: bool = True
     options: dict[str, Any] = Field(default_factory=dict)
 
 

@@ -16,7 +16,6 @@ import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -158,44 +157,54 @@ def pairs_from_json(document: dict[str, Any], size: int, file: Path) -> dict[str
     model = document["model"]
     vocabulary: dict[str, int] = model["vocab"]
     merges = [tuple(pair.split(" ")) if isinstance(pair, str) else tuple(pair) for pair in model["merges"]]
-    if not _is_sentencepiece(vocabulary, merges):
+    scores = _scores(vocabulary, merges)
+    if scores is None:
         raise CheckpointError(
             f"{file} ranks its merges in a way SentencePiece does not; put the model's tokenizer.model beside it"
         )
-    pieces = Pieces.free(size)
-    ranks = {text: rank for rank, text in enumerate(dict.fromkeys(map("".join, merges)))}
-    loose = (text for text, _ in sorted(vocabulary.items(), key=lambda item: item[1]) if text not in ranks)
-    plain = (text for text in loose if not _is_byte(text) and text not in _added(document))
-    ranks |= {text: rank for rank, text in enumerate(plain, len(ranks))}
-    for text, place in vocabulary.items():
-        kind = BYTE if _is_byte(text) else UNKNOWN if text == model.get("unk_token") else NORMAL
-        pieces.put(place, text, -float(ranks.get(text, 0)), kind)
-    for token in document.get("added_tokens", []):
-        if token["content"] != model.get("unk_token"):
-            pieces.add(token["id"], token["content"], bool(token["special"]))
+    unknown = model.get("unk_token") or "<unk>"
+    added = {token["content"]: token for token in document.get("added_tokens", []) if token["content"] != unknown}
+    pieces, lowest = Pieces.free(size), min(scores.values(), default=0.0)
+    for text, place in sorted(vocabulary.items(), key=lambda item: item[1]):
+        kind = BYTE if _is_byte(text) else UNKNOWN if text == unknown else NORMAL
+        if kind == NORMAL and text not in scores and text not in added:
+            lowest -= 1  # single characters come last; nothing is merged into one
+            scores[text] = lowest
+        pieces.put(place, text, scores.get(text, 0.0), kind)
+    for text, token in added.items():
+        pieces.add(token["id"], text, bool(token["special"]))
     pairs = pieces.pairs(file)
     return pairs if _prefixes(document, file) else {**pairs, "tokenizer.ggml.add_space_prefix": False}
-
-
-def _added(document: dict[str, Any]) -> set[str]:
-    return {token["content"] for token in document.get("added_tokens", [])}
 
 
 def _is_byte(text: str) -> bool:
     return re.fullmatch(r"<0x[0-9A-F]{2}>", text) is not None
 
 
-def _is_sentencepiece(vocabulary: dict[str, int], merges: list[tuple[str, ...]]) -> bool:
-    """Whether a pair is merged exactly when its union is a piece, and all ways to make a piece have one place."""
-    ways = set(merges)
-    unions = list(map("".join, merges))
-    grouped = sum(a != b for a, b in pairwise(unions)) + bool(unions) == len(set(unions))
-    return grouped and all(
+def _scores(vocabulary: dict[str, int], merges: list[tuple[str, ...]]) -> dict[str, float] | None:
+    """Scores of the pieces that merges make; ``None`` where scores cannot say what the merges do.
+
+    Pieces whose merges stand mixed have one score, as runs of spaces have in the models of the Llama family.
+    """
+    ways, unions = set(merges), list(map("".join, merges))
+    last = {text: rank for rank, text in enumerate(unions)}
+    scores: dict[str, float] = {}
+    score, end, group = 1.0, -1, set[str]()
+    for rank, text in enumerate(unions):
+        if rank > end:
+            score, group = score - 1, set()
+        end = max(end, last[text])
+        group.add(text)
+        scores[text] = score
+        if len(group) > 1 and any(set(piece) != {SPACE} for piece in group):
+            return None
+    all_ways = all(
         (text[:cut], text[cut:]) in ways
-        for text in set(unions)
+        for text in scores
         for cut in range(1, len(text))
         if text[:cut] in vocabulary and text[cut:] in vocabulary
     )
+    return scores if all_ways else None
 
 
 def _prefixes(document: dict[str, Any], file: Path) -> bool:

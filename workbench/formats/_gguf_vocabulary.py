@@ -13,6 +13,7 @@ worse (its issue 6584 is a text-to-SQL StarCoder that lost its digits). So rules
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,9 @@ def _special_pairs(folder: Path, size: int, adds_bos: bool) -> dict[str, Value]:
         from gguf import GGUFWriter, SpecialVocab
     except ImportError as error:
         raise PrerequisiteError("writing GGUF needs the gguf package; install it with: pip install gguf") from error
-    # gguf's reading of the five files that may say it, as llama.cpp's converter uses it.
+    # gguf's reading of the five files that may say it, as llama.cpp's converter uses it. It remarks on things that do
+    # not matter here, such as how two texts would be paired.
+    logging.getLogger("gguf.vocab").setLevel(logging.ERROR)
     special = SpecialVocab(folder, n_vocab=size)
     special.add_special_token = {"bos": adds_bos, **special.add_special_token}
     writer = GGUFWriter(None, "")
