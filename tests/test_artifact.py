@@ -1,18 +1,15 @@
 """Artifacts: what bears the final name is whole, whatever happens on the way."""
 
-import errno
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workbench.artifact import MANIFEST_NAME, Artifact, Manifest, open_artifact, seal, sha256_json, staged
-from workbench.errors import ArtifactError, StorageError
+from workbench.artifact import MANIFEST_NAME, Artifact, Manifest, known_files, open_artifact, seal, sha256_json
+from workbench.errors import ArtifactError
+from workbench.storage import staged
 
 MANIFEST = Manifest(
     name="q4",
@@ -32,11 +29,11 @@ MANIFEST = Manifest(
 
 
 def make(folder: Path) -> Artifact:
-    with staged(folder) as partial:
-        (partial / "model.gguf").write_bytes(b"weights")
-        (partial / "sub").mkdir()
-        (partial / "sub" / MANIFEST_NAME).write_text("{}")
-        seal(partial, MANIFEST)
+    with staged(folder) as stage:
+        (stage.folder / "model.gguf").write_bytes(b"weights")
+        (stage.folder / "sub").mkdir()
+        (stage.folder / "sub" / MANIFEST_NAME).write_text("{}")
+        seal(stage.folder, MANIFEST)
     return open_artifact(folder)
 
 
@@ -92,78 +89,18 @@ def test_a_missing_or_resized_file(tmp_path: Path, content: bytes | None) -> Non
         open_artifact(artifact.path)
 
 
-def test_a_failed_build_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), staged(tmp_path / "q4") as partial:
-        (partial / "model.gguf").write_bytes(b"half")
-        1 / 0  # noqa: B018
-    assert list(tmp_path.iterdir()) == []
+def test_digests_that_are_known_are_taken(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"a")
+    (tmp_path / "b").write_bytes(b"b")
+    sealed = seal(tmp_path, MANIFEST, {"a": "known"})
+    assert [entry.sha256[:5] for entry in sealed.files] == ["known", "3e23e"]
+    assert known_files(tmp_path) == {MANIFEST_NAME, "a", "b"}
 
 
-def test_a_failed_rebuild_keeps_the_old_artifact(tmp_path: Path) -> None:
-    make(tmp_path / "q4")
-    with pytest.raises(KeyboardInterrupt), staged(tmp_path / "q4") as partial:
-        (partial / "model.gguf").write_bytes(b"half")
-        raise KeyboardInterrupt
-    assert open_artifact(tmp_path / "q4").manifest.weight_bytes == 7
-    assert [path.name for path in tmp_path.iterdir()] == ["q4"]
-
-
-def test_a_rebuild_takes_the_place_of_the_old_artifact(tmp_path: Path) -> None:
-    make(tmp_path / "q4")
-    with staged(tmp_path / "q4") as partial:
-        (partial / "other.gguf").write_bytes(b"new")
-        seal(partial, MANIFEST)
-    assert sorted(path.name for path in (tmp_path / "q4").iterdir()) == [MANIFEST_NAME, "other.gguf"]
-    assert [path.name for path in tmp_path.iterdir()] == ["q4"]
-
-
-def test_a_killed_build_leaves_nothing_under_the_final_name(tmp_path: Path) -> None:
-    code = (
-        "import os, sys; from pathlib import Path; from workbench.artifact import staged\n"
-        "with staged(Path(sys.argv[1])) as partial:\n"
-        "    (partial / 'model.gguf').write_bytes(b'half'); os._exit(9)"
-    )
-    result = subprocess.run([sys.executable, "-c", code, str(tmp_path / "q4")], check=False)
-    assert result.returncode == 9
-    assert not (tmp_path / "q4").exists()
-
-
-@pytest.mark.parametrize(
-    ("code", "reason"),
-    [
-        (errno.ENOSPC, "is full; free some space or choose another folder with --out"),
-        (errno.EDQUOT, "quota"),
-        (errno.EROFS, "read-only disk"),
-        (errno.EACCES, "may not be written by this user"),
-        (errno.EPERM, "may not be written by this user"),
-    ],
-)
-def test_a_disk_that_refuses(tmp_path: Path, code: int, reason: str) -> None:
-    with pytest.raises(StorageError, match=reason) as caught, staged(tmp_path / "q4"):
-        raise OSError(code, os.strerror(code))
-    assert str(tmp_path / "q4") in str(caught.value)
-    assert isinstance(caught.value.__cause__, OSError)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_other_errors_pass_unchanged(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError), staged(tmp_path / "q4"):
-        (tmp_path / "no such source").read_bytes()
-    with pytest.raises(ConnectionError), staged(tmp_path / "q4"):
-        raise ConnectionError("the server is gone")
-
-
-def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match="lies below a file"), staged(tmp_path / "file" / "q4"):
-        pass
-
-
-def test_a_really_full_disk(tmp_path: Path) -> None:
-    if not Path("/dev/full").exists():
-        pytest.skip("needs /dev/full, which Linux has")
-    with pytest.raises(StorageError, match="is full"), staged(tmp_path / "q4"), Path("/dev/full").open("wb") as disk:
-        disk.write(b"x" * 100_000)
+def test_a_folder_that_is_no_artifact_has_no_known_files(tmp_path: Path) -> None:
+    assert known_files(tmp_path) == set()
+    (tmp_path / MANIFEST_NAME).write_text("{")
+    assert known_files(tmp_path) == {MANIFEST_NAME}
 
 
 JSON = st.recursive(
@@ -177,14 +114,3 @@ JSON = st.recursive(
 @given(st.dictionaries(st.text(), JSON))
 def test_the_digest_does_not_depend_on_the_order_of_keys(value: dict[str, object]) -> None:
     assert sha256_json(value) == sha256_json(dict(reversed(value.items())))
-
-
-def test_what_a_killed_build_left_is_cleared_and_a_running_one_is_not(tmp_path):
-    dead, alive = tmp_path / ".a.partial-4194303", tmp_path / ".a.partial-1"  # above any default pid, and init
-    for folder in (dead, alive):
-        folder.mkdir()
-    with staged(tmp_path / "a") as folder:
-        (folder / "w").write_text("w")
-    assert not dead.exists()
-    assert alive.exists()
-    assert (tmp_path / "a" / "w").is_file()

@@ -102,6 +102,7 @@ _store = click.option(
 )
 @click.option("--log-weights", is_flag=True, help="Upload the weights to MLflow, not only their digests.")
 @_threads
+@click.option("--again", is_flag=True, help="Run, measure and score anew what has not changed.")
 def build(
     profile: str, recipes: tuple[str, ...], questions: tuple[Path, ...], threads: int | None, **options: Any
 ) -> None:

@@ -26,9 +26,11 @@ class Journal:
         self._path = path
         self._key = key
         self.entries: list[dict[str, Any]] = []
+        self._begun = False
         lines = _whole_lines(path) if path and path.is_file() else []
         if lines and lines[0] == {"key": key}:
             self.entries = lines[1:]
+            self._begun = True
 
     def keep(self, count: int) -> None:
         """Go on after the first ``count`` entries; the others turned out to be worth nothing."""
@@ -38,11 +40,14 @@ class Journal:
             partial = self._path.with_name(self._path.name + ".new")
             partial.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
             partial.replace(self._path)
+            self._begun = True
 
     def add(self, entry: dict[str, Any]) -> None:
         """Note that a piece is finished."""
         self.entries.append(entry)
-        if self._path:
+        if not self._begun:
+            self.keep(len(self.entries))
+        elif self._path:
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(entry) + "\n")
 

@@ -57,6 +57,7 @@ class ArtifactReport:
         measurements: measured here or predicted for the profile.
         sets: scores per question set, the first being the one for the recommendation.
         notes: what a reader must know.
+        conformance: how it computes beside its source; see ``workbench/conformance.py``.
         error: why there are no results, or ``None``.
     """
 
@@ -64,14 +65,15 @@ class ArtifactReport:
     path: str
     runtime: str
     device: str
-    reused: bool
-    convert_s: float | None
-    build_key: str
-    weight_bytes: int
-    bits_per_weight: float
+    reused: bool = False
+    convert_s: float | None = None
+    build_key: str = ""
+    weight_bytes: int = 0
+    bits_per_weight: float = 0.0
     measurements: tuple[Measurement, ...] = ()
     sets: tuple[SetScores, ...] = ()
     notes: tuple[str, ...] = ()
+    conformance: dict[str, Any] = field(default_factory=dict)
     error: str | None = None
 
     def measurement(self, name: str) -> Measurement | None:
@@ -177,13 +179,13 @@ def _artifact(raw: dict[str, Any]) -> ArtifactReport:
 def recommend(artifacts: tuple[ArtifactReport, ...], profile: str) -> tuple[str | None, str]:
     """The artifact to use on a profile, and why.
 
-    Accuracy first: an artifact whose answers are provably worse than the reference's (exact McNemar p < 0.05)
-    or whose accuracy lies more than two points below it is out. Of the rest, the one that answers a typical
-    question soonest; where no artifact has a speed, the smallest.
+    An artifact that does not compute what its source computes is out. Accuracy next: one whose answers are provably
+    worse than the reference's (exact McNemar p < 0.05) or whose accuracy lies more than two points below it is out.
+    Of the rest, the one that answers a typical question soonest; where no artifact has a speed, the smallest.
     """
-    scored = [a for a in artifacts if a.error is None and a.sets]
+    scored = [a for a in artifacts if a.error is None and a.sets and a.conformance.get("passed", True)]
     if not scored:
-        return None, "no artifact was scored"
+        return None, "no artifact was scored that computes what its source computes"
     if not any(a.sets[0].overall.correct for a in scored):
         return None, "no artifact answered a single question right; is this the prompt it was trained on (--prompt)?"
     floor = _reference_accuracy(scored) - 0.02

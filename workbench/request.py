@@ -28,6 +28,7 @@ class BuildRequest:
         tracking_uri: MLflow; ``None`` means the environment's, then a local store.
         log_weights: upload weights to the tracker, not only their digests.
         threads: CPU threads; 0 means all cores.
+        again: run and score everything anew, though nothing has changed.
     """
 
     profile: str
@@ -43,6 +44,7 @@ class BuildRequest:
     tracking_uri: str | None = None
     log_weights: bool = False
     threads: int = 0
+    again: bool = False
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,7 @@ def comparison_table(report: BuildReport) -> Table:
         "bits/w",
         *(f"right ({name})" for name in sets),
         "flips",
+        "conforms",
         "first token",
         "prefill",
         "decode",
@@ -76,10 +77,11 @@ def _comparison_row(artifact: ArtifactReport, sets: Sequence[str], recommended: 
     by_name = {one.question_set: one for one in artifact.sets}
     return (
         name,
-        size_text(artifact.weight_bytes),
-        f"{artifact.bits_per_weight:.2f}",
+        size_text(artifact.weight_bytes) if artifact.weight_bytes else DASH,
+        f"{artifact.bits_per_weight:.2f}" if artifact.weight_bytes else DASH,
         *(score_text(by_name[one].overall) if one in by_name else DASH for one in sets),
         flips_text(artifact.sets[0]) if artifact.sets else DASH,
+        conformance_text(artifact),
         seconds_text(artifact.measurement("ttft_s")),
         rate_text(artifact.measurement("prefill_tokens_per_s")),
         rate_text(artifact.measurement("decode_tokens_per_s")),
@@ -110,6 +112,14 @@ def score_text(score: Score) -> str:
         return DASH
     low, high = score.interval
     return f"{score.value:.1%} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def conformance_text(artifact: ArtifactReport) -> str:
+    """``yes 0.012``: whether it computes what its source does, and the relative error of its logits."""
+    if not artifact.conformance:
+        return DASH
+    verdict = "yes" if artifact.conformance["passed"] else "NO"
+    return f"{verdict} {artifact.conformance['logits']['relative_error']:.2g}"
 
 
 def flips_text(scored: SetScores) -> str:

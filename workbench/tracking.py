@@ -40,7 +40,11 @@ def tracked_build(report: BuildReport, folder: Path, artifacts: Mapping[str, Art
         weight_reference=None,
         weight_files=[],
     )
-    children = [_child(report, one, common, folder, artifacts[one.recipe]) for one in report.artifacts]
+    children = [
+        _child(report, one, common, folder, artifacts[one.recipe])
+        for one in report.artifacts
+        if one.recipe in artifacts
+    ]
     return TrackedBuild(f"sqlcoder-workbench/{name}", parent, children)
 
 

@@ -17,13 +17,14 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from workbench.artifact import open_artifact
 from workbench.catalog import get_runtime
 from workbench.errors import WorkbenchError
+from workbench.evidence import Evidence, gather
 from workbench.runtimes.base import LoadOptions, Session, Timing
 
 SAMPLE_S = 0.02
@@ -46,6 +47,8 @@ class TrialTask:
         timed_prompt: prompt of the latency workload; ``None`` skips timing.
         timed_new_tokens: tokens of its answer.
         repeats: timed repeats after the warm-up.
+        texts: to tokenize, for the comparison with the source.
+        golden: prompts to tell the logits of, likewise; without any there is no evidence.
     """
 
     artifact: str
@@ -59,6 +62,8 @@ class TrialTask:
     timed_prompt: str | None = None
     timed_new_tokens: int = 48
     repeats: int = 7
+    texts: list[str] = field(default_factory=list)
+    golden: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,7 @@ class TrialResult:
         representative: whether speed and memory are what users of this format get.
         peak_rss_bytes: largest resident size until timing ended, watched by the parent.
         device_peak_bytes: peak of an accelerator's allocator, ``None`` on CPU.
+        evidence: for the comparison with the source, if golden prompts were given.
     """
 
     answers: list[str]
@@ -88,6 +94,7 @@ class TrialResult:
     representative: bool = True
     peak_rss_bytes: int | None = None
     device_peak_bytes: int | None = None
+    evidence: Evidence | None = None
 
 
 def run_trial(task: TrialTask, progress: Callable[[int, int], None] | None = None) -> TrialResult:
@@ -140,14 +147,16 @@ def _converse(
         elif message["event"] == "error":
             raise WorkbenchError(message["message"])
         elif message["event"] == "result":
-            result = _result(message["result"], watch.peak_bytes)
+            result = replace(result_of(message["result"]), peak_rss_bytes=watch.peak_bytes)
     watch.stop()
     return result
 
 
-def _result(record: dict[str, Any], peak_rss_bytes: int | None) -> TrialResult:
-    timings = [Timing(**timing) for timing in record.pop("timings")]
-    return TrialResult(**{**record, "timings": timings, "peak_rss_bytes": peak_rss_bytes})
+def result_of(record: dict[str, Any]) -> TrialResult:
+    """A result from JSON values, as ``asdict`` makes them."""
+    timings = [Timing(**timing) for timing in record["timings"]]
+    evidence = Evidence(**record["evidence"]) if record["evidence"] else None
+    return TrialResult(**{**record, "timings": timings, "evidence": evidence})
 
 
 def _end(child: subprocess.Popen[str]) -> None:
@@ -217,6 +226,7 @@ def _run(task: TrialTask, send: Callable[..., None]) -> TrialResult:
         load_s = time.perf_counter() - started
         timings = _time(session, task)
         send("timed")
+        evidence = gather(session, task.texts, task.golden, task.stop) if task.golden else None
         started = time.perf_counter()
         generations = session.generate(
             task.prompts, task.stop, task.max_new_tokens, lambda done, total: send("progress", done=done, total=total)
@@ -231,6 +241,7 @@ def _run(task: TrialTask, send: Callable[..., None]) -> TrialResult:
             notes=list(session.notes),
             representative=session.representative,
             device_peak_bytes=session.device_peak_bytes(),
+            evidence=evidence,
         )
 
 

@@ -92,6 +92,17 @@ class Format(ABC, Generic[OptionsT]):
         """Whether ``context.calibration`` must hold texts for these options."""
         return self.needs_calibration
 
+    @abstractmethod
+    def tolerance(self, options: OptionsT) -> float:
+        """How far logits may be from the source's: the most ``|a - b| / |b|`` of centred logits that rounding explains.
+
+        Stated about three times what small models show; a wrong layout, vocabulary or activation is far beyond it.
+        """
+
+    def kernel_limits(self, folder: Path) -> list[dict[str, Any]]:
+        """Which kernels of servers can load an artifact: rows of ``kernel``, ``loads`` and ``reason``."""
+        return []
+
     def weight_files(self, folder: Path) -> list[Path]:
         """The weight files of an artifact of this format."""
         return sorted([*folder.glob("*.safetensors"), *folder.glob("*.gguf"), *folder.glob("*.onnx*")])

@@ -45,6 +45,10 @@ class Fp16(Format[Fp16Options]):
         """Exact: tensors and headers."""
         return total_bytes(safetensors_files(_groups(checkpoint, options.dtype)))
 
+    def tolerance(self, options: Fp16Options) -> float:
+        """Rounding to 11 or 8 bits."""
+        return {"float16": 0.003, "bfloat16": 0.03}[options.dtype]
+
     def convert(
         self, checkpoint: Checkpoint, options: Fp16Options, out: Path, context: ConversionContext
     ) -> dict[str, Any]:

@@ -44,6 +44,12 @@ if TYPE_CHECKING:
     from workbench.formats._output import Piece
 
 
+TOLERANCES = {
+    "f16": 0.01, "bf16": 0.03, "q8_0": 0.05, "q6_k": 0.1, "q5_k_m": 0.2, "q5_k_s": 0.2, "q4_k_m": 0.4, "q4_k_s": 0.4,
+    "q4_0": 0.4, "q3_k_m": 0.8, "q2_k": 1.5,
+}  # fmt: skip
+
+
 class GgufOptions(Options):
     """Options of a GGUF file."""
 
@@ -70,6 +76,10 @@ class Gguf(Format[GgufOptions]):
             return len(header_bytes(metadata(checkpoint, file_type), plans)) + data
         pairs = estimated_metadata_bytes(int(checkpoint.config["vocab_size"]))
         return padded(len(header_bytes({}, plans)) + pairs) + data
+
+    def tolerance(self, options: GgufOptions) -> float:
+        """By the bits most weights have."""
+        return TOLERANCES[options.type]
 
     def convert(
         self, checkpoint: Checkpoint, options: GgufOptions, out: Path, context: ConversionContext

