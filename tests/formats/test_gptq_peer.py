@@ -45,7 +45,17 @@ def read_with_peer(folder: Path, ids: np.ndarray, scratch: Path) -> dict[str, np
 
 @pytest.mark.peer
 @pytest.mark.skipif(PYTHON not in os.environ, reason=f"set {PYTHON} to the Python of an environment with gptqmodel")
-@pytest.mark.parametrize("options", [{}, {"desc_act": True, "group_size": 64}, {"bits": 8}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"desc_act": True, "group_size": 64},
+        {"bits": 8},
+        {"bits": 3},
+        {"bits": 2, "desc_act": True},
+    ],
+    ids=str,
+)
 def test_gptqmodel_computes_our_logits(
     options: dict[str, object], tiny_checkpoint: Callable[[str], Path], tmp_path: Path
 ) -> None:

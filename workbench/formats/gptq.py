@@ -30,6 +30,7 @@ from workbench.checkpoint import Checkpoint
 from workbench.errors import CheckpointError, WorkbenchError
 from workbench.formats._floats import float_group, float_spec
 from workbench.formats._gptq_blocks import Calibration, Quantizer, stored_tensors
+from workbench.formats._gptq_kernels import kernel_limits
 from workbench.formats._modules import kept_tensors, write_config
 from workbench.formats._output import Output
 from workbench.formats._safetensors import Group, Spec, safetensors_files, total_bytes, write_index
@@ -142,9 +143,7 @@ def group_size(checkpoint: Checkpoint, options: GptqOptions) -> int:
     Raises:
         CheckpointError: sizes that no GPTQ kernel reads.
     """
-    shapes = [
-        checkpoint.tensors[f"{name}.weight"].shape for name in MODULES[checkpoint.architecture].linears(checkpoint)
-    ]
+    shapes = _shapes(checkpoint)
     for outputs, inputs in shapes:
         if outputs % _WORD or inputs % _WORD:
             raise CheckpointError(
@@ -172,6 +171,17 @@ def quantization_config(options: GptqOptions, group: int) -> dict[str, Any]:
         "lm_head": False,
         "pack_dtype": "int32",
     }
+
+
+def server_kernels(checkpoint: Checkpoint, options: GptqOptions) -> list[dict[str, Any]]:
+    """Which servers' kernels will take the package, and why or why not: rows of ``_gptq_kernels.kernel_limits``."""
+    return kernel_limits(quantization_config(options, group_size(checkpoint, options)), _shapes(checkpoint))
+
+
+def _shapes(checkpoint: Checkpoint) -> list[tuple[int, int]]:
+    """``(out, in)`` of each layer to be quantized."""
+    names = MODULES[checkpoint.architecture].linears(checkpoint)
+    return [(info.shape[0], info.shape[1]) for info in (checkpoint.tensors[f"{name}.weight"] for name in names)]
 
 
 def _groups(checkpoint: Checkpoint, options: GptqOptions) -> list[Group]:
