@@ -57,13 +57,14 @@ def library() -> ctypes.CDLL:
     return lib
 
 
-def pack(rows: torch.Tensor, kind: str, name: str) -> NDArray[np.uint8]:
+def pack(rows: torch.Tensor, kind: str, name: str, importance: NDArray[np.float32] | None = None) -> NDArray[np.uint8]:
     """Rows of a tensor in one of ggml's types; on one thread, others may pack other rows.
 
     Args:
         rows: any float dtype; the last dimension is divisible by the type's block.
         kind: a key of ``BLOCKS``.
         name: of the tensor, for errors.
+        importance: of each column, where an importance matrix is given; plain types take no notice of it.
 
     Returns:
         The file's bytes, flat.
@@ -79,8 +80,8 @@ def pack(rows: torch.Tensor, kind: str, name: str) -> NDArray[np.uint8]:
     if kind in PLAIN:
         plain: NDArray[np.uint8] = raw(cast(name, rows, getattr(torch, PLAIN[kind])))
         return plain
-    if kind not in SUPPORTED:
-        return _pack_by_library(rows, kind)
+    if kind not in SUPPORTED or importance is not None:
+        return _pack_by_library(rows, kind, name, importance)
     matrix = rows.reshape(-1, rows.shape[-1])
     source = {torch.float16: "F16", torch.bfloat16: "BF16"}.get(matrix.dtype, "F32")
     values = matrix.float().contiguous().numpy() if source == "F32" else matrix.contiguous().view(torch.uint16).numpy()
@@ -93,19 +94,23 @@ def pack(rows: torch.Tensor, kind: str, name: str) -> NDArray[np.uint8]:
     return out.reshape(-1)
 
 
-def _pack_by_library(rows: torch.Tensor, kind: str) -> NDArray[np.uint8]:
+def _pack_by_library(
+    rows: torch.Tensor, kind: str, name: str, importance: NDArray[np.float32] | None
+) -> NDArray[np.uint8]:
     """The same by ggml itself."""
     import numpy as np
 
     source = rows.reshape(-1, rows.shape[-1]).float().contiguous()
     if not source.isfinite().all():
-        raise WorkbenchError("the weights hold infinities or NaN and cannot be quantized; check the checkpoint")
+        raise CheckpointError(f"tensor {name}: it holds infinities or NaN and cannot be quantized")
     count, width = source.shape
     weights, size = BLOCKS[kind]
     target = np.empty(count * width // weights * size, np.uint8)
-    lib = library()
-    lib.ggml_quantize_init(TYPE_NUMBERS[kind])
-    written = lib.ggml_quantize_chunk(TYPE_NUMBERS[kind], source.data_ptr(), target.ctypes.data, 0, count, width, None)
+    lib, number = library(), TYPE_NUMBERS[kind]
+    columns = None if importance is None else np.ascontiguousarray(importance, np.float32)
+    pointer = None if columns is None else columns.ctypes.data
+    lib.ggml_quantize_init(number)
+    written = lib.ggml_quantize_chunk(number, source.data_ptr(), target.ctypes.data, 0, count, width, pointer)
     if written != target.nbytes:
         raise WorkbenchError(
             f"ggml wrote {written} bytes of {kind} where {target.nbytes} were due; reinstall: {INSTALL}"

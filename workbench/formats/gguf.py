@@ -3,10 +3,11 @@
 Files are written in one pass from the half-precision checkpoint: some rows are read, quantized and
 appended, so memory holds a few rows, and there is no 16-bit file in between. ``q8_0`` (8.5 bits a weight)
 is as good as lossless; ``q4_k_m`` (about 5 bits) is what most people run. Types per tensor follow
-llama.cpp (``_gguf_layout.py``); the bytes equal those of ``llama-quantize``.
+llama.cpp (``_gguf_types.py``); the bytes equal those of ``llama-quantize``, with an importance matrix
+(``_gguf_imatrix.py``) and without.
 
-Knows gpt_bigcode (StarCoder, SQLCoder and SQLCoder2 15B). SQLCoder-7B and the 34B and 70B models are
-llamas, which need their query and key rows reordered and a SentencePiece vocabulary: not yet here.
+Knows the whole family: gpt_bigcode (StarCoder, SQLCoder and SQLCoder2 15B), llama (CodeLlama, Llama 3, DeciCoder) and
+mistral.
 
 Example::
 
@@ -19,16 +20,20 @@ Example::
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
+from workbench.artifact import sha256_json
+from workbench.batches import tokenize
 from workbench.checkpoint import Checkpoint
-from workbench.formats._ggml import pack
-from workbench.formats._gguf_header import header_bytes
+from workbench.errors import WorkbenchError
+from workbench.formats._ggml import library, pack
+from workbench.formats._gguf_header import Value, header_bytes
+from workbench.formats._gguf_imatrix import Imatrix, imatrix_pairs
 from workbench.formats._gguf_layout import TensorPlan, padded, plan_tensors
 from workbench.formats._gguf_metadata import estimated_metadata_bytes, metadata
 from workbench.formats._gguf_names import NAMES
@@ -51,11 +56,30 @@ TOLERANCES = {
 
 
 class GgufOptions(Options):
-    """Options of a GGUF file."""
+    """How to quantize.
+
+    Attributes:
+        type: llama.cpp's file type: the mixture of bit widths.
+        imatrix: round with more care what counts more on text-to-SQL questions; helps most at 2 to 4 bits and takes a
+            pass of the model over the calibration texts.
+        calibration_samples: texts of that pass.
+        calibration_tokens: most tokens of one text.
+    """
 
     type: Literal["f16", "bf16", "q8_0", "q6_k", "q5_k_m", "q5_k_s", "q4_k_m", "q4_k_s", "q4_0", "q3_k_m", "q2_k"] = (
-        Field(default="q4_k_m", description="llama.cpp's file type: the mixture of bit widths")
+        "q4_k_m"
     )
+    imatrix: bool = False
+    calibration_samples: int = Field(default=128, ge=1)
+    calibration_tokens: int = Field(default=1024, ge=8)
+
+    @field_validator("imatrix")
+    @classmethod
+    def _of_use(cls, imatrix: bool, info: ValidationInfo) -> bool:
+        """ggml quantizes these types without looking at it."""
+        if imatrix and info.data.get("type") in ("f16", "bf16", "q8_0"):
+            raise ValueError(f"changes nothing in a file of type {info.data['type']}; leave it out")
+        return imatrix
 
 
 class Gguf(Format[GgufOptions]):
@@ -65,17 +89,21 @@ class Gguf(Format[GgufOptions]):
     title = "GGUF (llama.cpp)"
     options_model = GgufOptions
     architectures = frozenset(NAMES)
-    libraries = ()
+    libraries = ("gguf",)
+    requires = (("gguf", "gguf"),)
 
     def predicted_bytes(self, checkpoint: Checkpoint, options: GgufOptions) -> int:
         """Bytes of the file: exact where the tokenizer is at hand, within 1% without it."""
-        file_type = FILE_TYPES[options.type]
-        plans = plan_tensors(checkpoint, file_type)
+        plans = plan_tensors(checkpoint, FILE_TYPES[options.type], options.imatrix)
         data = sum(padded(plan.nbytes) for plan in plans)
         if has_vocabulary(checkpoint):
-            return len(header_bytes(metadata(checkpoint, file_type), plans)) + data
+            return len(header_bytes(_pairs(checkpoint, options), plans)) + data
         pairs = estimated_metadata_bytes(int(checkpoint.config["vocab_size"]))
         return padded(len(header_bytes({}, plans)) + pairs) + data
+
+    def wants_calibration(self, options: GgufOptions) -> bool:
+        """For an importance matrix."""
+        return options.imatrix
 
     def tolerance(self, options: GgufOptions) -> float:
         """By the bits most weights have."""
@@ -86,40 +114,84 @@ class Gguf(Format[GgufOptions]):
     ) -> dict[str, Any]:
         """Write ``<model>.<TYPE>.gguf``; returns how many tensors got which type."""
         self.check_architecture(checkpoint)
-        file_type = FILE_TYPES[options.type]
-        plans = plan_tensors(checkpoint, file_type)
-        name = f"{checkpoint.model_name}.{options.type.upper()}.gguf"
-        parts = tuple(_part(checkpoint, plan) for plan in plans)
-        file = OutputFile(name, header_bytes(metadata(checkpoint, file_type), plans), parts)
-        with Output([file], out, checkpoint, context) as output:
+        plans = plan_tensors(checkpoint, FILE_TYPES[options.type], options.imatrix)
+        imatrix = _imatrix(checkpoint, options, context) if options.imatrix else None
+        importance: dict[str, NDArray[np.float32]] = {}
+        parts = tuple(_part(checkpoint, plan, importance) for plan in plans)
+        pairs = _pairs(checkpoint, options, len(imatrix.sequences) if imatrix else 0)
+        file = OutputFile(f"{checkpoint.model_name}.{options.type.upper()}.gguf", header_bytes(pairs, plans), parts)
+        files = [imatrix.file, file] if imatrix else [file]
+        with Output(files, out, checkpoint, context) as output:
+            if imatrix:
+                importance |= imatrix.obtain(output, out, context)
             output.write_all()
-        return {"file_type": options.type.upper(), "tensor_types": dict(sorted(Counter(p.type for p in plans).items()))}
+        types = dict(sorted(Counter(plan.type for plan in plans).items()))
+        return {"file_type": options.type.upper(), "tensor_types": types, **_calibration(imatrix)}
 
 
-def _part(checkpoint: Checkpoint, plan: TensorPlan) -> Part:
-    """One tensor with the padding behind it, quantized a few rows at a time."""
+def _pairs(checkpoint: Checkpoint, options: GgufOptions, texts: int = 0) -> dict[str, Value]:
+    """All pairs of the file; their size does not depend on the number of calibration texts."""
+    noted = imatrix_pairs(checkpoint, texts) if options.imatrix else {}
+    return {**metadata(checkpoint, FILE_TYPES[options.type]), **noted}
+
+
+def _imatrix(checkpoint: Checkpoint, options: GgufOptions, context: ConversionContext) -> Imatrix:
+    """The calibration texts as token ids, for the importance matrix.
+
+    Raises:
+        PrerequisiteError: ggml is missing, found before any work.
+        WorkbenchError: there are no texts.
+    """
+    library()
+    most_tokens = min(options.calibration_tokens, checkpoint.context_length)
+    sequences = tokenize(checkpoint, context.calibration, options.calibration_samples, most_tokens)
+    if not sequences:
+        raise WorkbenchError("an importance matrix needs calibration texts and got none; give it questions with SQL")
+    return Imatrix(checkpoint, sequences, most_tokens)
+
+
+def _calibration(imatrix: Imatrix | None) -> dict[str, Any]:
+    """What the manifest says of the calibration texts."""
+    if imatrix is None:
+        return {}
+    sequences = imatrix.sequences
+    return {
+        "calibration": {
+            "texts": len(sequences),
+            "tokens": sum(map(len, sequences)),
+            "sha256": sha256_json(sequences),
+        }
+    }
+
+
+def _part(checkpoint: Checkpoint, plan: TensorPlan, importance: Mapping[str, NDArray[np.float32]]) -> Part:
+    """One tensor with the padding behind it, quantized a few rows at a time; importances may come later."""
     padding = padded(plan.nbytes) - plan.nbytes
     sources = (plan.source,) if plan.source else ()
-    return Part(plan.name, plan.nbytes + padding, partial(_pieces, checkpoint, plan), partial(_zeros, padding), sources)
+    pieces = partial(_pieces, checkpoint, plan, importance)
+    return Part(plan.name, plan.nbytes + padding, pieces, partial(_zeros, padding), sources)
 
 
-def _pieces(checkpoint: Checkpoint, plan: TensorPlan) -> Iterable[Piece]:
+def _pieces(checkpoint: Checkpoint, plan: TensorPlan, importance: Mapping[str, NDArray[np.float32]]) -> Iterable[Piece]:
     if plan.source is None:
         make = plan.make
         assert make is not None  # a tensor is read or made
         return [lambda: pack(make(), plan.type, plan.name)]
+    columns = importance.get(plan.name)
     chunks = checkpoint.tensors[plan.source].chunks
     whole_heads = not plan.head_rows or all((rows.stop - rows.start) % plan.head_rows == 0 for rows in chunks)
     if len(chunks) > 1 and whole_heads:
-        return [partial(_piece, checkpoint, plan, place) for place in range(len(chunks))]
-    return [partial(_piece, checkpoint, plan, None)]
+        return [partial(_piece, checkpoint, plan, columns, place) for place in range(len(chunks))]
+    return [partial(_piece, checkpoint, plan, columns, None)]
 
 
-def _piece(checkpoint: Checkpoint, plan: TensorPlan, place: int | None) -> NDArray[np.uint8]:
+def _piece(
+    checkpoint: Checkpoint, plan: TensorPlan, columns: NDArray[np.float32] | None, place: int | None
+) -> NDArray[np.uint8]:
     """A chunk of a tensor, or all of it, in its type."""
     assert plan.source is not None  # only such tensors have chunks
     rows = checkpoint.read(plan.source) if place is None else checkpoint.read_chunk(plan.source, place)
-    return pack(plan.reorder(rows), plan.type, plan.source)
+    return pack(plan.reorder(rows), plan.type, plan.source, columns)
 
 
 def _zeros(count: int) -> NDArray[np.uint8]:
