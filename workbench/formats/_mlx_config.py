@@ -8,7 +8,8 @@ transformers'. Three configs that transformers reads well make it fail or, worse
   ``rope_scaling`` only, and computes with a theta of 10000 where it finds none.
 - llama without ``tie_word_embeddings`` has a head of its own; mlx-lm then drops it and uses the embeddings.
 
-So these are written out. What no config can mend is refused.
+So these are written out. What no config can mend is refused, but for mistral's sliding window: mlx-lm attends to all
+tokens, which is the same up to the window's length, and the workbench's engine lets no context be longer.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def mlx_config(checkpoint: Checkpoint) -> dict[str, Any]:
         config["n_inner"] = config.get("n_inner") or 4 * int(config["n_embd"])
     else:
         config.update(_rope(checkpoint))
-        config.pop("layer_types", None)  # mlx-lm fails where all layers have a window; its engine limits the context
+        config.pop("layer_types", None)  # mlx-lm fails where all layers have a window
     return config
 
 

@@ -29,11 +29,12 @@ from typing import Any, Literal
 from pydantic import Field
 
 import workbench.kernels
+from workbench.architecture import ARCHITECTURES
 from workbench.checkpoint import Checkpoint
 from workbench.errors import CheckpointError
 from workbench.formats._floats import cast, float_group, float_spec, raw
 from workbench.formats._mlx_config import HEAD, is_tied, mlx_config, wants_tanh_gelu
-from workbench.formats._modules import ARCHITECTURES, kept_tensors, write_config
+from workbench.formats._modules import kept_tensors, write_config
 from workbench.formats._output import Output
 from workbench.formats._safetensors import Group, Spec, safetensors_files, total_bytes, write_index
 from workbench.formats.base import ConversionContext, Format, Options, copy_small_files
@@ -66,6 +67,10 @@ class Mlx(Format[MlxOptions]):
     def predicted_bytes(self, checkpoint: Checkpoint, options: MlxOptions) -> int:
         """Exact: tensors and headers."""
         return total_bytes(safetensors_files(_groups(checkpoint, options), METADATA))
+
+    def tolerance(self, options: MlxOptions) -> float:
+        """By the number of steps of a group; unquantized, by the 16-bit type in which a Mac computes, too."""
+        return {4: 0.4, 8: 0.05, 16: 0.01 if options.dtype == "float16" else 0.03}[options.bits]
 
     def convert(
         self, checkpoint: Checkpoint, options: MlxOptions, out: Path, context: ConversionContext

@@ -9,7 +9,7 @@ mlx-lm's exact one. No code of a package is ever run: if a config names a model 
 ours is used.
 
 On a CPU everything is computed in float32, as transformers does: answers are those of the artifact, speed and
-memory say nothing about a Mac. MLX's wheel for Linux is ``mlx[cpu]``.
+memory say nothing about a Mac (MLX's wheel for Linux, ``mlx[cpu]``, comes with the reference BLAS).
 
 Example::
 
@@ -61,7 +61,8 @@ class MlxLm(Runtime):
     title = "mlx-lm"
     requires = (("mlx_lm", "mlx-lm"), ("mlx", "mlx" if sys.platform == "darwin" else "mlx[cpu]"))
     devices = ("cpu", "mps")
-    # Assumptions for the plan, not measurements: no Mac was at hand.
+    # Assumptions for the plan, not measurements, for no Mac was at hand: a compiled graph of few kernels per layer, one
+    # shared memory. With them a 4-bit 7B model writes about 70 tokens a second on an M2 Max (400 GB/s).
     facts = MappingProxyType({"metal": EngineFacts(0.9, 0.55, 1e-4, 400_000_000)})
 
     def load(self, artifact: Artifact, options: LoadOptions) -> MlxLmSession:
@@ -73,7 +74,7 @@ class MlxLm(Runtime):
             from transformers import AutoTokenizer
 
             try:
-                tokenizer = AutoTokenizer.from_pretrained(artifact.path, local_files_only=True)
+                tokenizer = AutoTokenizer.from_pretrained(artifact.path, local_files_only=True, trust_remote_code=False)
                 model, config = _load_model(artifact.path)
             except (OSError, ValueError, RuntimeError, TypeError, KeyError) as error:
                 raise ArtifactError(
@@ -81,6 +82,9 @@ class MlxLm(Runtime):
                 ) from error
         if options.device == "cpu":
             model.set_dtype(mx.float32)
+        else:
+            # As mlx-lm does before it generates: the system may not page the weights out between two tokens.
+            mx.set_wired_limit(mx.device_info()["max_recommended_working_set_size"])
         return MlxLmSession(model, config, tokenizer, options)
 
 
