@@ -9,8 +9,8 @@ so released when its holder dies, however it dies) lets a second run of the same
 from __future__ import annotations
 
 import errno
-import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -158,11 +158,10 @@ def check_writable(folder: Path) -> None:
     Raises:
         StorageError: it cannot.
     """
-    probe = folder / f".probe-{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"")
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=folder):  # without a name where the system can: a kill leaves nothing
+            pass
     except OSError as error:
         raise storage_error(error, folder) from error
 

@@ -1,31 +1,41 @@
-"""The streaming writer: readable by the reference library, exact in size, honest about what is missing."""
+"""safetensors laid out before the weights: readable by the reference library, exact in size."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from workbench.checkpoint import Checkpoint
 from workbench.errors import CheckpointError, WorkbenchError
-from workbench.formats._safetensors import INDEX_NAME, Spec, Writer, as_float16, total_bytes
+from workbench.formats._floats import cast, raw
+from workbench.formats._output import Output
+from workbench.formats._safetensors import INDEX_NAME, Group, Spec, safetensors_files, total_bytes, write_index
+from workbench.formats.base import ConversionContext
 from workbench.tensors import read_header
 
-SPECS = [Spec("b", "F16", (3, 5)), Spec("a", "I32", (7,)), Spec("empty", "F16", (0, 4)), Spec("c", "F32", (2, 2))]
 TENSORS = {
     "a": torch.arange(7, dtype=torch.int32),
-    "b": torch.randn(3, 5).half(),
     "c": torch.randn(4, 2)[::2],
+    "b": torch.randn(3, 5).half(),
     "empty": torch.zeros(0, 4).half(),
 }
+KINDS = {torch.int32: "I32", torch.float32: "F32", torch.float16: "F16"}
+GROUPS = [
+    Group((Spec(name, KINDS[tensor.dtype], tuple(tensor.shape)),), lambda tensor=tensor: [lambda: raw(tensor)])
+    for name, tensor in TENSORS.items()
+]
 
 
-def write(folder, **options):
-    with Writer(SPECS, folder, **options) as writer:
-        for name in ("c", "empty", "a", "b"):  # any order
-            writer.write(name, TENSORS[name])
+def write(folder: Path, **options) -> list[Path]:
+    files = safetensors_files(GROUPS, **options)
+    with Output(files, folder, Checkpoint("x", folder, None, {}, {}), ConversionContext()) as output:
+        output.write_all()
+    write_index(folder, GROUPS, files)
     return sorted(folder.glob("*.safetensors"))
 
 
@@ -39,31 +49,32 @@ def test_the_reference_library_reads_it(tmp_path):
 
 
 def test_the_size_is_known_before(tmp_path):
-    assert sum(file.stat().st_size for file in write(tmp_path)) == total_bytes(SPECS)
+    assert sum(file.stat().st_size for file in write(tmp_path)) == total_bytes(safetensors_files(GROUPS))
 
 
 def test_shards_carry_an_index(tmp_path):
     files = write(tmp_path, limit=40)
     assert [file.name for file in files] == [f"model-0000{n}-of-00003.safetensors" for n in (1, 2, 3)]
     index = json.loads((tmp_path / INDEX_NAME).read_text())
-    assert index["metadata"]["total_size"] == sum(spec.nbytes for spec in SPECS)
+    assert index["metadata"]["total_size"] == sum(group.nbytes for group in GROUPS)
     for name, file in index["weight_map"].items():
         assert torch.equal(load_file(tmp_path / file)[name], TENSORS[name])
-    assert sum(file.stat().st_size for file in files) == total_bytes(SPECS, limit=40)
 
 
-def test_a_broken_promise_is_noticed(tmp_path):
-    with pytest.raises(ValueError, match="promised"), Writer(SPECS, tmp_path) as writer:
-        writer.write("a", torch.zeros(8, dtype=torch.int32))
-    with pytest.raises(ValueError, match="never written: b, c"), Writer(SPECS, tmp_path) as writer:
-        writer.write("a", TENSORS["a"])
-        writer.write("empty", TENSORS["empty"])
+def test_tensors_that_would_not_be_aligned_are_refused():
+    odd = [Group((Spec("odd", "I8", (3,)),)), Group((Spec("next", "F32", (1,)),))]
+    with pytest.raises(WorkbenchError, match="next follows tensors of odd sizes"):
+        safetensors_files(odd)
 
 
-def test_float16_rounds_to_nearest_and_refuses_what_it_cannot_hold():
-    assert as_float16("w", torch.tensor([1 + 2**-11 + 2**-20])).item() == 1 + 2**-10
-    assert as_float16("w", torch.tensor([4096.0], dtype=torch.bfloat16)).dtype == torch.float16
-    with pytest.raises(WorkbenchError, match=r"w holds 1e\+05, beyond float16"):
-        as_float16("w", torch.tensor([1.0, -1e5]))
-    with pytest.raises(CheckpointError, match="damaged"):
-        as_float16("w", torch.tensor([float("nan")]))
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+def test_a_damaged_tensor_is_refused(bad, dtype):
+    with pytest.raises(CheckpointError, match="tensor w holds NaN or infinity"):
+        cast("w", torch.tensor([1.0, bad]), dtype)
+
+
+def test_a_value_beyond_float16_is_refused():
+    with pytest.raises(WorkbenchError, match=r"tensor w holds 1e\+05, beyond float16's 65504"):
+        cast("w", torch.tensor([1e5]), torch.float16)
+    assert cast("w", torch.tensor([1e5]), torch.bfloat16).item() == pytest.approx(1e5, rel=0.01)
