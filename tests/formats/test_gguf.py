@@ -1,9 +1,7 @@
-"""GGUF files against gguf's own reader, ggml's definition of each type, and llama-quantize."""
+"""GGUF files against gguf's own reader and ggml's definition of each type."""
 
 import hashlib
 import json
-import os
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -228,27 +226,3 @@ def test_a_missing_library_says_how_to_get_it(monkeypatch) -> None:
     with pytest.raises(PrerequisiteError, match="pip install libggml-python"):
         _ggml.library()
     _ggml.library.cache_clear()
-
-
-ORACLE = """
-import sys
-from cyllama.llama.llama_cpp import LlamaModelQuantizeParams, model_quantize
-params = LlamaModelQuantizeParams()
-params.ftype, params.nthread = int(sys.argv[3]), 1
-model_quantize(sys.argv[1], sys.argv[2], params)
-"""
-
-
-@pytest.mark.peer
-@pytest.mark.parametrize("kind", [kind for kind in TYPES if kind != "f16"])
-def test_files_equal_those_of_llama_quantize(checkpoint, narrow, kind, tmp_path) -> None:
-    """Needs WORKBENCH_CYLLAMA_PYTHON: a Python with cyllama, which wraps llama_model_quantize."""
-    python = os.environ.get("WORKBENCH_CYLLAMA_PYTHON")
-    if not python:
-        pytest.skip("set WORKBENCH_CYLLAMA_PYTHON to a Python that has cyllama")
-    for source in (checkpoint, narrow):
-        half, theirs = convert(source, "f16", tmp_path), tmp_path / "theirs.gguf"
-        subprocess.run(
-            [python, "-c", ORACLE, half, theirs, str(FILE_TYPES[kind].number)], check=True, capture_output=True
-        )
-        assert convert(source, kind, tmp_path).read_bytes() == theirs.read_bytes()
