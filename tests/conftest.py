@@ -18,13 +18,13 @@ def _config(architecture: str) -> Any:
     ids = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
     if architecture == "gpt_bigcode":
         return GPTBigCodeConfig(
-            vocab_size=VOCABULARY, n_positions=256, n_embd=256, n_layer=2, n_head=4, n_inner=512,
-            activation_function="gelu_pytorch_tanh", initializer_range=0.08, **ids,
+            vocab_size=VOCABULARY, n_positions=1024, n_embd=256, n_layer=2, n_head=4, n_inner=512,
+            activation_function="gelu_pytorch_tanh", initializer_range=0.04, **ids,
         )  # fmt: skip
     kind = {"llama": LlamaConfig, "mistral": MistralConfig}[architecture]
     return kind(
-        vocab_size=VOCABULARY, max_position_embeddings=256, hidden_size=256, num_hidden_layers=2,
-        num_attention_heads=4, num_key_value_heads=2, intermediate_size=512, initializer_range=0.08, **ids,
+        vocab_size=VOCABULARY, max_position_embeddings=1024, hidden_size=256, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=2, intermediate_size=512, initializer_range=0.04, **ids,
     )  # fmt: skip
 
 

@@ -127,31 +127,27 @@ class _Reference:
 
         with quiet_libraries():
             self._tokenizer = AutoTokenizer.from_pretrained(checkpoint.path, local_files_only=True)
-        pairs = sorted({pair for one in evidence for pair in zip(one.golden, one.golden_answers, strict=True)}, key=str)
-        encoded = [self._encode(*pair) for pair in pairs]
+        pairs = sorted({pair for one in evidence for pair in _answers(one)})
+        encoded: list[list[int]] = [self._tokenizer.encode(prompt) for prompt, _ in pairs]
+        sequences = [ids + list(tokens[:-1]) for ids, (_, tokens) in zip(encoded, pairs, strict=True)]
+        wanted = [list(range(len(ids) - 1, len(row))) for ids, row in zip(encoded, sequences, strict=True)]
         with Workers(available_processors()) as workers:
-            model = StreamedModel(checkpoint, workers)
-            rows = model.run([ids for ids, _ in encoded], [list(range(first, len(ids))) for ids, first in encoded])
-        self._rows = {
-            pair: (row.numpy(), ids[first + 1 :]) for pair, row, (ids, first) in zip(pairs, rows, encoded, strict=True)
-        }
-
-    def _encode(self, prompt: str, answer: str) -> tuple[list[int], int]:
-        """Ids of prompt and answer, and the place of the prompt's last token."""
-        alone: list[int] = self._tokenizer.encode(prompt)
-        both: list[int] = self._tokenizer.encode(prompt + answer)
-        if both[: len(alone)] == alone:
-            return both, len(alone) - 1
-        return alone, len(alone) - 1  # the answer's first characters join the prompt's last token
+            rows = StreamedModel(checkpoint, workers).run(sequences, wanted)
+        self._rows = {pair: row.numpy() for pair, row in zip(pairs, rows, strict=True)}
 
     def tokens(self, text: str) -> list[int]:
         """Ids of a text by itself."""
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
         return ids
 
-    def after(self, prompt: str, answer: str) -> tuple[NDArray[np.float32], list[int]]:
-        """Logits behind the prompt and behind each of the answer's tokens, ``[n + 1, vocabulary]``; those tokens."""
-        return self._rows[prompt, answer]
+    def before(self, prompt: str, tokens: tuple[int, ...]) -> NDArray[np.float32]:
+        """Logits before each token of an answer, ``[tokens, vocabulary]``."""
+        return self._rows[prompt, tokens]
+
+
+def _answers(evidence: Evidence) -> list[tuple[str, tuple[int, ...]]]:
+    """Golden prompts with the tokens of their answers."""
+    return [(prompt, tuple(ids)) for prompt, ids in zip(evidence.golden, evidence.golden_tokens, strict=True)]
 
 
 def _record(subject: Subject, reference: _Reference) -> dict[str, Any]:
@@ -185,8 +181,8 @@ def _tokenizer_record(evidence: Evidence, reference: _Reference) -> dict[str, An
 def _logits_record(evidence: Evidence, reference: _Reference, tolerance: float) -> dict[str, Any]:
     """Relative error, divergence and agreement of the first token's logits."""
     errors, divergences, same = [], [], 0
-    for prompt, answer, told in zip(evidence.golden, evidence.golden_answers, evidence.logits, strict=True):
-        expected, found = reference.after(prompt, answer)[0][0], decode_logits(told)
+    for answer, told in zip(_answers(evidence), evidence.logits, strict=True):
+        expected, found = reference.before(*answer)[0], decode_logits(told)
         shared = min(len(expected), len(found))
         expected, found = expected[:shared], found[:shared]
         errors.append(relative_error(found, expected))
@@ -204,9 +200,8 @@ def _logits_record(evidence: Evidence, reference: _Reference, tolerance: float) 
 def _greedy_record(evidence: Evidence, reference: _Reference, tolerance: float) -> dict[str, Any]:
     """How many of the answers' tokens are the source's choice, strictly and within the tolerance."""
     tokens = equal = within = 0
-    for prompt, answer in zip(evidence.golden, evidence.golden_answers, strict=True):
-        rows, ids = reference.after(prompt, answer)
-        for row, token in zip(rows, ids, strict=False):
+    for prompt, ids in _answers(evidence):
+        for row, token in zip(reference.before(prompt, ids), ids, strict=True):
             spread = float(row.std())
             tokens += 1
             equal += int(row.argmax() == token)

@@ -26,7 +26,7 @@ class Evidence:
         texts_back: what each text's ids say.
         golden: prompts.
         logits: of the first token after each prompt, as ``encode_logits`` writes them.
-        golden_answers: the beginning of each answer.
+        golden_tokens: ids of the beginning of each answer.
     """
 
     texts: list[str]
@@ -34,27 +34,25 @@ class Evidence:
     texts_back: list[str]
     golden: list[str]
     logits: list[str]
-    golden_answers: list[str]
+    golden_tokens: list[list[int]]
 
 
-def gather(session: Session, texts: Sequence[str], golden: Sequence[str], stop: Sequence[str]) -> Evidence:
+def gather(session: Session, texts: Sequence[str], golden: Sequence[str]) -> Evidence:
     """Ask an engine.
 
     Args:
         session: the loaded artifact.
         texts: to tokenize.
         golden: prompts to answer.
-        stop: texts that end an answer.
     """
     tokens = [session.tokenize(text) for text in texts]
-    answers = session.generate(golden, stop, GOLDEN_TOKENS) if golden else []
     return Evidence(
         texts=list(texts),
         tokens=tokens,
         texts_back=[session.detokenize(ids) for ids in tokens],
         golden=list(golden),
         logits=[encode_logits(values) for values in session.logits(golden)],
-        golden_answers=[answer.text for answer in answers],
+        golden_tokens=session.greedy(golden, GOLDEN_TOKENS),
     )
 
 

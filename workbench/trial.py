@@ -226,7 +226,7 @@ def _run(task: TrialTask, send: Callable[..., None]) -> TrialResult:
         load_s = time.perf_counter() - started
         timings = _time(session, task)
         send("timed")
-        evidence = gather(session, task.texts, task.golden, task.stop) if task.golden else None
+        evidence = gather(session, task.texts, task.golden) if task.golden else None
         started = time.perf_counter()
         generations = session.generate(
             task.prompts, task.stop, task.max_new_tokens, lambda done, total: send("progress", done=done, total=total)

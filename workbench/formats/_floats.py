@@ -71,7 +71,7 @@ def cast(name: str, tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     kind = str(dtype).removeprefix("torch.")
     raise WorkbenchError(
         f"tensor {name} holds {float(tensor.abs().max()):.4g}, beyond {kind}'s {_MAXIMA[kind]:.5g}, and clipping would "
-        "change the model; choose bf16 or a GGUF or MLX recipe, which keep such tensors in a wider type"
+        "change the model; choose the bf16 recipe, or a GGUF recipe of 8 bits or fewer, whose scales reach farther"
     )
 
 

@@ -93,7 +93,9 @@ class Decoder:
         text = self.stops.text(tokens)
         before_stop = self.stops.cut(text)
         finished = before_stop is not None or tokens[-1] in self.ends
-        return Generation(text if before_stop is None else before_stop, prompt_tokens, len(tokens), finished)
+        return Generation(
+            text if before_stop is None else before_stop, prompt_tokens, len(tokens), finished, tuple(tokens)
+        )
 
     def _most_rows(self, prefix: int, own: int, new: int) -> int:
         """Rows of a batch within the budget: the cache of their own parts and the scores while reading these."""

@@ -29,12 +29,14 @@ class Generation:
         prompt_tokens: tokens read.
         new_tokens: tokens written, the one that ended the answer included.
         finished: False when the limit of new tokens cut it.
+        tokens: ids written, where the engine tells them.
     """
 
     text: str
     prompt_tokens: int
     new_tokens: int
     finished: bool
+    tokens: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,10 @@ class Session(ABC):
     @abstractmethod
     def time_one(self, prompt: str, new_tokens: int) -> Timing:
         """Time exactly ``new_tokens`` tokens after ``prompt``, nothing cached from an earlier call."""
+
+    def greedy(self, prompts: Sequence[str], count: int) -> list[list[int]]:
+        """Ids of the first ``count`` tokens of each answer, whatever they say; fewer where the text ends before."""
+        return [list(answer.tokens) for answer in self.generate(prompts, (), count)]
 
     @abstractmethod
     def logits(self, prompts: Sequence[str]) -> list[NDArray[np.float32]]:

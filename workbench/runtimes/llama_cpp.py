@@ -79,6 +79,12 @@ class LlamaCppSession(Session):
                 progress(done, len(prompts))
         return [answers[prompt] for prompt in prompts]
 
+    def greedy(self, prompts: Sequence[str], count: int) -> list[list[int]]:
+        """Ids of the first tokens of each answer; see ``Session.greedy``."""
+        server = self.server()
+        request = {"n_predict": count, "return_tokens": True, "cache_prompt": False, **GREEDY}
+        return [post(server, "/completion", {**request, "prompt": prompt})["tokens"] for prompt in prompts]
+
     def time_one(self, prompt: str, new_tokens: int) -> Timing:
         """Time by llama.cpp's own clock: the first token ends its prompt phase."""
         request = {"prompt": prompt, "max_tokens": new_tokens, "ignore_eos": True, "cache_prompt": False, **GREEDY}

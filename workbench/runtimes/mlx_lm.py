@@ -196,7 +196,9 @@ class MlxLmSession(Session):
         text = stops.text(written)
         before_stop = stops.cut(text)
         finished = before_stop is not None or written[-1] in ends
-        return Generation(text if before_stop is None else before_stop, len(ids), len(written), finished)
+        return Generation(
+            text if before_stop is None else before_stop, len(ids), len(written), finished, tuple(written)
+        )
 
     def _ends(self) -> frozenset[int]:
         """End-of-text ids of the generation config or the config (mlx-lm merges them), and of the tokenizer."""

@@ -44,7 +44,8 @@ class MockSession(Session):
         answer = str(self._settings.get("answer", "SELECT 1"))
         if progress:
             progress(len(prompts), len(prompts))
-        return [Generation(answer, self.count_tokens(prompt), self.count_tokens(answer), True) for prompt in prompts]
+        tokens, length = tuple(self.tokenize(answer))[:max_new_tokens], self.count_tokens(answer)
+        return [Generation(answer, self.count_tokens(prompt), length, True, tokens) for prompt in prompts]
 
     def time_one(self, prompt: str, new_tokens: int) -> Timing:
         """A made-up timing: 1 ms per token."""

@@ -177,7 +177,9 @@ class OnnxSession(Session):
         text = stops.text(tokens)
         before_stop = stops.cut(text)
         finished = before_stop is not None or tokens[-1] in self._ends
-        return Generation(text if before_stop is None else before_stop, prompt_tokens, len(tokens), finished)
+        return Generation(
+            text if before_stop is None else before_stop, prompt_tokens, len(tokens), finished, tuple(tokens)
+        )
 
 
 def _check_engine(device: str) -> None:
