@@ -20,7 +20,7 @@ from workbench.checkpoint import Checkpoint, open_checkpoint
 from workbench.formats._gguf_header import header_bytes
 from workbench.formats._gguf_layout import plan_tensors
 from workbench.formats._gguf_metadata import metadata
-from workbench.formats._gguf_types import FILE_TYPES
+from workbench.formats._gguf_types import FILE_TYPES, PLAIN
 from workbench.formats.base import ConversionContext
 from workbench.formats.gguf import FORMAT, GgufOptions
 
@@ -104,4 +104,5 @@ def test_files_with_an_importance_matrix_do_too(checkpoint, kind, tmp_path) -> N
     plans = plan_tensors(checkpoint, FILE_TYPES[kind], imatrix=True)
     data = sum(-plan.nbytes % 32 + plan.nbytes for plan in plans)
     assert header_bytes(metadata(checkpoint, FILE_TYPES[kind]), plans) + mine[-data:] == theirs.read_bytes()
-    assert mine[-data:] != convert(checkpoint, tmp_path, type=kind)[-data:]
+    if any(plan.type not in (*PLAIN, "Q8_0") for plan in plans if plan.name in means):
+        assert mine[-data:] != convert(checkpoint, tmp_path, type=kind)[-data:]

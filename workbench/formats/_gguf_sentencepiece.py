@@ -99,7 +99,9 @@ def _read_model(file: Path, pieces: Pieces) -> bool:
         if number == 1:  # SentencePiece: text, score, type (numbered as llama_token_type)
             piece = dict(_fields(value))
             score = struct.unpack("<f", piece.get(2, b"\0\0\0\0"))[0]
-            pieces.put(place, piece[1].decode("utf-8"), score, _number(piece.get(3, b"\x01")))
+            kind = _number(piece.get(3, b"\x01"))
+            # As llama.cpp's converter: what is looked for before text is cut is named by the other files.
+            pieces.put(place, piece[1].decode("utf-8"), score, NORMAL if kind == USER_DEFINED else kind)
             place += 1
         elif number == 2:
             trainer = value

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import logging
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,15 @@ def vocabulary_pairs(checkpoint: Checkpoint) -> dict[str, Value]:
     Raises:
         CheckpointError: no tokenizer, or one that llama.cpp would follow differently.
     """
-    folder, size = checkpoint.path, int(checkpoint.config["vocab_size"])
+    folder, files = checkpoint.path, [checkpoint.path / "config.json", *checkpoint.small_files()]
+    stamps = tuple((file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in files if file.is_file())
+    return dict(_pairs(folder, int(checkpoint.config["vocab_size"]), checkpoint.architecture != "gpt_bigcode", stamps))
+
+
+@lru_cache(maxsize=1)  # a plan asks once for each file type, and a Llama 3 takes half a second
+def _pairs(folder: Path, size: int, is_llama: bool, stamps: tuple[tuple[str, int, int], ...]) -> dict[str, Value]:
+    """The same for a folder whose files bear these times and sizes."""
     settings = read_json(folder / "tokenizer_config.json")
-    is_llama = checkpoint.architecture != "gpt_bigcode"
     adds_bos = False
     if is_llama and (folder / "tokenizer.model").is_file():
         pairs = pairs_from_model(folder / "tokenizer.model", settings, read_json(folder / "added_tokens.json"), size)
