@@ -155,6 +155,7 @@ def plan(
     "--out", type=_PATH, required=True, help="Folder the artifact will be: a new one, or an older artifact's."
 )
 @_threads
+@click.option("--check", is_flag=True, help="Then run it in its engine and compare it with its source.")
 def convert(recipe: str, out: Path, threads: int | None, **options: Any) -> None:
     """Convert a model by one recipe: this stage alone, without evaluation or MLflow.
 

@@ -11,7 +11,7 @@ source would have chosen it too (teacher forcing). Compared are
 * answers, token by token. A token counts as the source's when the source itself puts it within the tolerance of its
   best: where two tokens are as good as equal, either is right.
 
-And, for servers that would load the package, which of their kernels can (``Format.kernel_limits``).
+And, for servers that would load the package, which of their kernels can (``Format.server_kernels``).
 """
 
 from __future__ import annotations
@@ -96,7 +96,12 @@ def check(checkpoint: Checkpoint, subjects: Sequence[Subject]) -> list[Artifact]
     reference = _Reference(checkpoint, [subject.evidence for subject in subjects])
     checked = []
     for subject in subjects:
-        record = {"key": subject.key, "version": VERSION, "engine": subject.engine, **_record(subject, reference)}
+        record = {
+            "key": subject.key,
+            "version": VERSION,
+            "engine": subject.engine,
+            **_record(checkpoint, subject, reference),
+        }
         manifest = dataclasses.replace(subject.artifact.manifest, conformance=record)
         write_manifest(subject.artifact.path, manifest)
         checked.append(Artifact(subject.artifact.path, manifest))
@@ -150,7 +155,7 @@ def _answers(evidence: Evidence) -> list[tuple[str, tuple[int, ...]]]:
     return [(prompt, tuple(ids)) for prompt, ids in zip(evidence.golden, evidence.golden_tokens, strict=True)]
 
 
-def _record(subject: Subject, reference: _Reference) -> dict[str, Any]:
+def _record(checkpoint: Checkpoint, subject: Subject, reference: _Reference) -> dict[str, Any]:
     manifest, evidence = subject.artifact.manifest, subject.evidence
     weights = get_format(manifest.format)
     options = weights.options_model.model_validate(manifest.recipe["options"])
@@ -163,7 +168,7 @@ def _record(subject: Subject, reference: _Reference) -> dict[str, Any]:
         and logits["relative_error"] <= tolerance
         and greedy["within_tolerance"] == greedy["tokens"]
     )
-    kernels = weights.kernel_limits(subject.artifact.path)
+    kernels = weights.server_kernels(checkpoint, options)
     return {"passed": passed, "tokenizer": tokenizer, "logits": logits, "greedy": greedy, "kernels": kernels}
 
 

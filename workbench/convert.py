@@ -10,26 +10,30 @@ once; until then the work is keyed by the source files' sizes and times.
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from workbench import __version__
 from workbench.artifact import Artifact, Manifest, known_files, open_artifact, seal, sha256_json
 from workbench.asking import calibration_texts
-from workbench.catalog import get_format, get_recipe
+from workbench.catalog import get_format, get_recipe, get_runtime
 from workbench.checkpoint import Checkpoint, open_checkpoint, peek_checkpoint
+from workbench.conformance import TEXTS, Subject, check, golden_prompts, is_checked, summary
 from workbench.errors import ArtifactError, PrerequisiteError
 from workbench.formats.base import ConversionContext, Format, Options
+from workbench.machine import describe
 from workbench.plugins import installed_version, missing_library
 from workbench.processors import available_processors
 from workbench.progress import SILENT, Listener
 from workbench.recipe import Recipe
 from workbench.request import ConvertRequest
 from workbench.storage import Stage, check_ours, check_space, folder_bytes, locked, staged
+from workbench.trial import TrialTask, run_trial
+
+CHECKED_CONTEXT = 2048  # room for the golden prompts
 
 
 @dataclass(frozen=True)
@@ -52,13 +56,46 @@ def convert(request: ConvertRequest, listener: Listener = SILENT) -> Made:
     listener.step(f"Convert {peeked.id} by {recipe.name}")
     checkpoint = open_checkpoint(request.model, peeked.revision)
     checkpoint.check_tokenizer()
-    checkpoint = dataclasses.replace(checkpoint, prompt_name=request.prompt)
+    checkpoint = replace(checkpoint, prompt_name=request.prompt)
     made = make_artifact(checkpoint, recipe, request.out, listener, request.threads)
     manifest = made.artifact.manifest
     size = f"{manifest.weight_bytes / 1e6:,.1f} MB, {manifest.bits_per_weight:.2f} bits per weight"
     how = "unchanged, kept" if made.seconds is None else f"in {made.seconds:.1f} s"
     listener.note(f"{request.out}: {size}, {how}")
-    return made
+    return replace(made, artifact=_checked(checkpoint, recipe, made.artifact, listener)) if request.check else made
+
+
+def _checked(checkpoint: Checkpoint, recipe: Recipe, artifact: Artifact, listener: Listener) -> Artifact:
+    """The artifact with the outcome of its comparison with the source in its manifest.
+
+    Raises:
+        ArtifactError: it does not compute what its source computes.
+    """
+    runtime = get_runtime(recipe.runtime)
+    engine = f"{runtime.name} {runtime.version()}"
+    if not is_checked(artifact, engine):
+        listener.step(f"Compare it with its source, in {runtime.title}")
+        machine = describe(quick=True)
+        task = TrialTask(
+            artifact=str(artifact.path),
+            runtime=runtime.name,
+            device=machine.best_device if machine.best_device in runtime.devices else "cpu",
+            context=min(checkpoint.context_length, CHECKED_CONTEXT),
+            threads=machine.cores,
+            prompts=[],
+            stop=list(checkpoint.prompt.stop),
+            max_new_tokens=1,
+            texts=list(TEXTS),
+            golden=golden_prompts(checkpoint),
+        )
+        evidence = run_trial(task).evidence
+        assert evidence is not None  # golden prompts were given
+        (artifact,) = check(checkpoint, [Subject(artifact, engine, evidence)])
+    outcome = summary(artifact.manifest.conformance)
+    if not artifact.manifest.conformance["passed"]:
+        raise ArtifactError(f"{artifact.path} {outcome}; do not use it")
+    listener.note(outcome)
+    return artifact
 
 
 @dataclass(frozen=True)
@@ -136,6 +173,7 @@ def make_artifact(
             if stage.journal.entries:
                 listener.note(f"goes on with what an earlier run finished: {len(stage.journal.entries)} parts")
             needed = job.weights.predicted_bytes(checkpoint, job.options)
+            needed += job.weights.working_bytes(checkpoint, job.options)
             check_space(stage.folder, needed, folder_bytes(stage.folder))
             _convert(job, stage, listener, threads or available_processors())
     return Made(open_artifact(final), time.perf_counter() - started)

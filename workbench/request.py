@@ -58,6 +58,7 @@ class ConvertRequest:
         revision: of a Hub id.
         prompt: name of the prompt the model was trained on; ``None`` lets the model's name tell.
         threads: 0 means one per processor.
+        check: run the artifact in its engine and compare it with its source.
     """
 
     recipe: str
@@ -66,6 +67,7 @@ class ConvertRequest:
     revision: str | None = None
     prompt: str | None = None
     threads: int = 0
+    check: bool = False
 
 
 def question_sets(files: Sequence[Path] = (), limit: int | None = None) -> list[QuestionSet]:

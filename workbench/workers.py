@@ -51,20 +51,23 @@ class Workers:
         self._pool.shutdown(cancel_futures=True)
         torch.set_num_threads(self._before)
 
-    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-        """Results in the order of the items, computed at most ``threads`` ahead of their use.
+    def map(
+        self, function: Callable[[Item], Result], items: Iterable[Item], ahead: int | None = None
+    ) -> Iterator[Result]:
+        """Results in the order of the items, computed at most ``ahead`` (by default ``threads``) before their use.
 
         The function must not use the workers itself: it would wait for a thread that waits for it.
         """
         left = iter(items)
-        ahead: deque[Future[Result]] = deque(self._pool.submit(function, item) for item in islice(left, self.threads))
+        first = islice(left, ahead or self.threads)
+        waiting: deque[Future[Result]] = deque(self._pool.submit(function, item) for item in first)
         try:
-            while ahead:
-                result = ahead.popleft().result()
-                ahead.extend(self._pool.submit(function, item) for item in islice(left, 1))
+            while waiting:
+                result = waiting.popleft().result()
+                waiting.extend(self._pool.submit(function, item) for item in islice(left, 1))
                 yield result
         finally:
-            for future in ahead:
+            for future in waiting:
                 future.cancel()
 
     def run(self, function: Callable[[Item], object], items: Iterable[Item]) -> None:

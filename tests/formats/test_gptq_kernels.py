@@ -8,7 +8,7 @@ import pytest
 
 from workbench.checkpoint import open_checkpoint
 from workbench.formats._gptq_kernels import KERNELS, kernel_limits
-from workbench.formats.gptq import GptqOptions, server_kernels
+from workbench.formats.gptq import FORMAT, GptqOptions
 
 SQLCODER_15B = [(6400, 6144), (6144, 6144), (24576, 6144), (6144, 24576)]
 USUAL = {"bits": 4, "group_size": 128, "sym": True, "desc_act": False}
@@ -56,5 +56,5 @@ def test_reasons_name_what_is_wrong():
 
 
 def test_of_a_checkpoint_before_it_is_converted(tiny_checkpoint):
-    rows = server_kernels(open_checkpoint(str(tiny_checkpoint("llama"))), GptqOptions(bits=8))
+    rows = FORMAT.server_kernels(open_checkpoint(str(tiny_checkpoint("llama"))), GptqOptions(bits=8))
     assert {row["kernel"] for row in rows if row["loads"]} == EVERY - {"exllama_v1", "exllama_v2"}

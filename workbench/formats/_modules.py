@@ -11,11 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from workbench.architecture import ARCHITECTURES, MODULES
+from workbench.architecture import MODULES
 from workbench.checkpoint import Checkpoint
 from workbench.tensors import TensorInfo
-
-__all__ = ["ARCHITECTURES", "MODULES", "kept_tensors", "write_config"]
 
 # Buffers that old checkpoints carry and every loader makes anew: causal masks and rotary tables.
 _BUFFERS = re.compile(r"\.(attn\.bias|attn\.masked_bias|rotary_emb\.inv_freq)$")

@@ -19,9 +19,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import FileIO
 from itertools import chain, takewhile
@@ -31,6 +30,7 @@ from typing import TYPE_CHECKING, Self
 
 from workbench.checkpoint import Checkpoint
 from workbench.formats.base import ConversionContext
+from workbench.workers import Workers
 
 if TYPE_CHECKING:
     from numpy import generic
@@ -243,31 +243,14 @@ def _places(file: OutputFile) -> Iterator[_Place]:
 
 def _made_in_order(places: Iterable[_Place], threads: int) -> Iterator[tuple[_Place, Values | None]]:
     """Every piece of every part in order, made in threads a little ahead of its use; ``None`` ends a part."""
-    import torch
-
     jobs = ((place, piece) for place in places for piece in chain((place.part.pieces or tuple)(), (None,)))
-    ahead: deque[tuple[_Place, Future[Values] | None]] = deque()
-    before = torch.get_num_threads()
-    try:
-        # Pieces are already made side by side: torch's own threads would only get in their way.
-        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            for place, piece in jobs:
-                ahead.append((place, pool.submit(piece) if piece else None))
-                if len(ahead) > 2 * threads:
-                    yield from _result(*ahead.popleft())
-            while ahead:
-                yield from _result(*ahead.popleft())
-    finally:
-        for _, future in ahead:
-            if future:
-                future.cancel()
-        torch.set_num_threads(before)
+    with Workers(threads) as workers:
+        for place, values in workers.map(_make, jobs, ahead=2 * threads + 1):
+            if values is None and place.part.tail:
+                yield place, place.part.tail()
+            yield place, values
 
 
-def _result(place: _Place, future: Future[Values] | None) -> Iterator[tuple[_Place, Values | None]]:
-    if future:
-        yield place, future.result()
-        return
-    if place.part.tail:
-        yield place, place.part.tail()
-    yield place, None
+def _make(job: tuple[_Place, Piece | None]) -> tuple[_Place, Values | None]:
+    place, piece = job
+    return place, piece() if piece else None

@@ -58,8 +58,6 @@ class Format(ABC, Generic[OptionsT]):
         options_model: the typed options; declared once.
         architectures: ``model_type`` values it can convert.
         libraries: distributions whose versions change the bytes (part of the build key).
-        needs_calibration: whether ``context.calibration`` must hold texts.
-        needs_device: ``None``, or the backend the *result* needs to be run at all.
         requires: (module, pip line) pairs that must be importable to convert.
     """
 
@@ -68,7 +66,6 @@ class Format(ABC, Generic[OptionsT]):
     options_model: ClassVar[type[Options]]
     architectures: ClassVar[frozenset[str]]
     libraries: ClassVar[tuple[str, ...]]
-    needs_calibration: ClassVar[bool] = False
     requires: ClassVar[tuple[tuple[str, str], ...]] = ()
 
     @abstractmethod
@@ -90,7 +87,7 @@ class Format(ABC, Generic[OptionsT]):
 
     def wants_calibration(self, options: OptionsT) -> bool:
         """Whether ``context.calibration`` must hold texts for these options."""
-        return self.needs_calibration
+        return False
 
     @abstractmethod
     def tolerance(self, options: OptionsT) -> float:
@@ -99,9 +96,13 @@ class Format(ABC, Generic[OptionsT]):
         Stated about three times what small models show; a wrong layout, vocabulary or activation is far beyond it.
         """
 
-    def kernel_limits(self, folder: Path) -> list[dict[str, Any]]:
-        """Which kernels of servers can load an artifact: rows of ``kernel``, ``loads`` and ``reason``."""
+    def server_kernels(self, checkpoint: Checkpoint, options: OptionsT) -> list[dict[str, Any]]:
+        """Which kernels of servers take the artifact: rows of ``kernel``, ``loads`` and ``reason``."""
         return []
+
+    def working_bytes(self, checkpoint: Checkpoint, options: OptionsT) -> int:
+        """Bytes a conversion keeps on the disk while it works, beside what it makes."""
+        return 0
 
     def weight_files(self, folder: Path) -> list[Path]:
         """The weight files of an artifact of this format."""

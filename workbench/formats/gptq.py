@@ -36,6 +36,7 @@ from workbench.formats._output import Output
 from workbench.formats._safetensors import Group, Spec, safetensors_files, total_bytes, write_index
 from workbench.formats.base import ConversionContext, Format, Options, copy_small_files
 from workbench.quiet import quiet_libraries
+from workbench.shape import model_shape
 from workbench.tensors import TensorInfo
 
 _WORD = 32
@@ -72,7 +73,6 @@ class Gptq(Format[GptqOptions]):
     options_model = GptqOptions
     architectures = ARCHITECTURES
     libraries = ("torch", "transformers", "numba", "numpy")
-    needs_calibration = True
     requires = (("torch", "torch"), ("transformers", "transformers"), ("numba", "numba"))
 
     def predicted_bytes(self, checkpoint: Checkpoint, options: GptqOptions) -> int:
@@ -80,9 +80,22 @@ class Gptq(Format[GptqOptions]):
         self.check_architecture(checkpoint)
         return total_bytes(safetensors_files(_groups(checkpoint, options)))
 
+    def wants_calibration(self, options: GptqOptions) -> bool:
+        """Always: the weights are fitted to what the layers read."""
+        return True
+
+    def working_bytes(self, checkpoint: Checkpoint, options: GptqOptions) -> int:
+        """States of the calibration texts before and after a block, float32."""
+        tokens = options.calibration_samples * min(options.calibration_tokens, checkpoint.context_length)
+        return 2 * 4 * tokens * model_shape(checkpoint.config).hidden
+
     def tolerance(self, options: GptqOptions) -> float:
         """By the number of steps of a group."""
         return {8: 0.05, 4: 0.4, 3: 0.8, 2: 1.5}[options.bits]
+
+    def server_kernels(self, checkpoint: Checkpoint, options: GptqOptions) -> list[dict[str, Any]]:
+        """By bits, groups, order and sizes; see ``_gptq_kernels.kernel_limits``."""
+        return kernel_limits(quantization_config(options, group_size(checkpoint, options)), _shapes(checkpoint))
 
     def convert(
         self, checkpoint: Checkpoint, options: GptqOptions, out: Path, context: ConversionContext
@@ -171,11 +184,6 @@ def quantization_config(options: GptqOptions, group: int) -> dict[str, Any]:
         "lm_head": False,
         "pack_dtype": "int32",
     }
-
-
-def server_kernels(checkpoint: Checkpoint, options: GptqOptions) -> list[dict[str, Any]]:
-    """Which servers' kernels will take the package, and why or why not: rows of ``_gptq_kernels.kernel_limits``."""
-    return kernel_limits(quantization_config(options, group_size(checkpoint, options)), _shapes(checkpoint))
 
 
 def _shapes(checkpoint: Checkpoint) -> list[tuple[int, int]]:

@@ -24,8 +24,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from workbench.architecture import ARCHITECTURES
 from workbench.checkpoint import Checkpoint
-from workbench.formats._modules import ARCHITECTURES, write_config
+from workbench.formats._modules import write_config
 from workbench.formats._onnx_blocks import BLOCK
 from workbench.formats._onnx_graph import DATA_NAME, Graph
 from workbench.formats._onnx_models import HEAD_BITS, decoder
