@@ -98,9 +98,17 @@ class Checkpoint:
     def read_chunk(self, name: str, place: int) -> torch.Tensor:
         """One of a tensor's chunks, read from its shard now; its digest is noted."""
         info = self.tensors[name]
-        values = read_rows(info, info.chunks[place])
+        values = read_rows(info, info.chunks[place], forget=self.exceeds_memory)
         self.digests.note(info, place, values)
         return values
+
+    @cached_property
+    def exceeds_memory(self) -> bool:
+        """Whether the weights are more than half of what memory could cache now."""
+        import psutil
+
+        total = sum(info.nbytes for info in self.tensors.values())
+        return total > psutil.virtual_memory().available / 2
 
     @cached_property
     def digest(self) -> str:

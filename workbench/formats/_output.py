@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Self
 
 from workbench.checkpoint import Checkpoint
 from workbench.formats.base import ConversionContext
+from workbench.tensors import forget_pages
 from workbench.workers import Workers
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     Piece = Callable[[], Values]
 
 READ_BACK_BYTES = 1 << 22
+FORGET_BEHIND_BYTES = 1 << 28
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,15 @@ class Output:
         while done < len(data):
             done += self._handle.write(data[done:]) or 0
         hashed.result()
+        if self._checkpoint.exceeds_memory:
+            self._forget(len(data))
+
+    def _forget(self, count: int) -> None:
+        """Start to send the newest bytes to the disk; drop older ones, which have arrived there, from memory."""
+        assert self._handle is not None  # called while writing
+        end = self._handle.tell()
+        for distance in (0, FORGET_BEHIND_BYTES):
+            forget_pages(self._handle.fileno(), max(0, end - distance - count), count)
 
     def _finish(self, place: _Place) -> None:
         assert self._handle is not None  # even an empty part has opened its file

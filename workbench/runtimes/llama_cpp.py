@@ -103,10 +103,13 @@ class LlamaCppSession(Session):
         import numpy as np
 
         server = self.server()
+        # The engine tells nothing of a token that is part of a character, so it is made to write a whole one. What it
+        # tells are the model's own probabilities, before this.
+        forced = [[self.tokenize("1")[-1], 1000.0]]
+        request = {"n_predict": 1, "n_probs": EVERY_TOKEN, "logit_bias": forced, "cache_prompt": False, **GREEDY}
         rows = []
         for prompt in prompts:
-            request = {"prompt": prompt, "n_predict": 1, "n_probs": EVERY_TOKEN, "cache_prompt": False, **GREEDY}
-            reply = post(server, "/completion", {**request, "post_sampling_probs": False})
+            reply = post(server, "/completion", {**request, "prompt": prompt, "post_sampling_probs": False})
             told = reply["completion_probabilities"][0]["top_logprobs"]
             row = np.full(len(told), LEAST_LOGPROB, np.float32)
             for token in told:
