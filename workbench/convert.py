@@ -174,7 +174,7 @@ def make_artifact(
                 listener.note(f"goes on with what an earlier run finished: {len(stage.journal.entries)} parts")
             needed = job.weights.predicted_bytes(checkpoint, job.options)
             needed += job.weights.working_bytes(checkpoint, job.options)
-            check_space(stage.folder, needed, folder_bytes(stage.folder))
+            check_space(final.parent, needed, folder_bytes(stage.folder))
             _convert(job, stage, listener, threads or available_processors())
     return Made(open_artifact(final), time.perf_counter() - started)
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from workbench.storage import storage_error
 from workbench.report import BuildReport, report_record
+from workbench.storage import storage_error
 from workbench.tables import LEGEND, Table, breakdown_table, comparison_table, latency_table
 
 

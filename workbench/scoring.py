@@ -9,9 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workbench.storage import storage_error
 from workbench.questions import QuestionSet
 from workbench.report import SetScores
+from workbench.storage import storage_error
 
 if TYPE_CHECKING:
     from workbench.evals.postgres import Server

@@ -131,12 +131,16 @@ def check_space(folder: Path, needed_bytes: int, present_bytes: int = 0) -> None
     Raises:
         StorageError: too little is free.
     """
-    free = shutil.disk_usage(folder).free
-    if needed_bytes - present_bytes > free:
+    free, needed = shutil.disk_usage(folder).free, needed_bytes - present_bytes
+    if needed > free:
         raise StorageError(
-            f"{folder} has {free / 1e9:.1f} GB free and {(needed_bytes - present_bytes) / 1e9:.1f} GB are needed; "
+            f"the disk of {folder} is full: {_size(needed)} are needed and {_size(free)} are free; "
             "free some space or choose another folder with --out"
         )
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
 def folder_bytes(folder: Path) -> int:

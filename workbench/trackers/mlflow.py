@@ -27,8 +27,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.artifact import MANIFEST_NAME, sha256_file
-from workbench.storage import storage_error
 from workbench.errors import PrerequisiteError, WorkbenchError
+from workbench.storage import storage_error
 from workbench.trackers.base import TrackedBuild, TrackedRun, Tracker, TrackingReceipt
 
 if TYPE_CHECKING:
