@@ -111,7 +111,7 @@ def _quantized_group(checkpoint: Checkpoint, info: TensorInfo) -> Group:
     def tail() -> Any:
         import numpy as np
 
-        made = [rest[place] for place in range(len(info.chunks))]
+        made = [rest.pop(place) for place in range(len(info.chunks))]
         return np.concatenate([raw(pair[part]) for part in (0, 1) for pair in made])
 
     pieces = [partial(piece, place) for place in range(len(info.chunks))]
