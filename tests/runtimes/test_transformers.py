@@ -66,7 +66,7 @@ def one_at_a_time(session: Any, texts: list[str], new: int = NEW) -> list[list[i
     """What transformers' own greedy ``generate`` writes."""
     answers = []
     for text in texts:
-        ids = torch.tensor([session._tokenizer.encode(text)])
+        ids = torch.tensor([session._tokens.tokenizer.encode(text)])
         out = session.model.generate(
             ids, attention_mask=torch.ones_like(ids), max_new_tokens=new, do_sample=False, pad_token_id=0
         )
@@ -82,7 +82,7 @@ def test_batches_write_what_generate_writes(architecture, name, load):
         assert len({tuple(tokens) for tokens in expected}) > 8  # not all the same by degeneration
         answers = session.generate(prompts(), [], NEW)
         for tokens, answer in zip(expected, answers, strict=True):
-            assert answer.text == session._tokenizer.decode(tokens, skip_special_tokens=True)
+            assert answer.text == session._tokens.tokenizer.decode(tokens, skip_special_tokens=True)
             assert answer.new_tokens == len(tokens)
 
 

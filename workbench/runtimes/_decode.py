@@ -7,7 +7,7 @@ end-of-text token, when a stop text appears, or at its limit; ended rows leave t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +57,14 @@ class Stops:
         """Whether the last token completed a stop text."""
         return tokens[-1] in self._closing and self.cut(self.text(tokens)) is not None
 
+    def generation(self, prompt_tokens: int, tokens: Sequence[int], ends: Container[int]) -> Generation:
+        """The answer that was written, with the token that ended it; ``ends`` are the end-of-text ids."""
+        text = self.text(tokens)
+        before_stop = self.cut(text)
+        finished = before_stop is not None or tokens[-1] in ends
+        said = text if before_stop is None else before_stop
+        return Generation(said, prompt_tokens, len(tokens), finished, tuple(tokens))
+
 
 @dataclass(frozen=True)
 class Decoder:
@@ -84,18 +92,10 @@ class Decoder:
         for group in make_groups(prompts, lambda prefix, own: self._most_rows(prefix, own, max_new_tokens)):
             rows = [prompts[member] for member in group.members]
             for member, tokens in zip(group.members, self._group(group, rows, max_new_tokens), strict=True):
-                answers[member] = self._answer(len(prompts[member]), tokens)
+                answers[member] = self.stops.generation(len(prompts[member]), tokens, self.ends)
             if progress:
                 progress(len(answers), len(prompts))
         return [answers[place] for place in range(len(prompts))]
-
-    def _answer(self, prompt_tokens: int, tokens: list[int]) -> Generation:
-        text = self.stops.text(tokens)
-        before_stop = self.stops.cut(text)
-        finished = before_stop is not None or tokens[-1] in self.ends
-        return Generation(
-            text if before_stop is None else before_stop, prompt_tokens, len(tokens), finished, tuple(tokens)
-        )
 
     def _most_rows(self, prefix: int, own: int, new: int) -> int:
         """Rows of a batch within the budget: the cache of their own parts and the scores while reading these."""

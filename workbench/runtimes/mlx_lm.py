@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 from workbench.artifact import Artifact
 from workbench.errors import ArtifactError, PrerequisiteError, WorkbenchError
 from workbench.quiet import quiet_libraries
+from workbench.runtimes._prompt_tokens import PromptTokens
 from workbench.runtimes.base import EngineFacts, Generation, LoadOptions, Runtime, Session, Timing
 
 if TYPE_CHECKING:
@@ -100,9 +101,8 @@ class MlxLmSession(Session):
         self.representative = options.device != "cpu"
         self._model = model
         self._config = config
-        self._tokenizer = tokenizer
+        self._tokens = PromptTokens(tokenizer, min(options.context, *_limits(config)))
         self._device = options.device
-        self._context = min(options.context, *_limits(config))
         self._reader = PromptReader(model)
 
     def generate(
@@ -116,8 +116,8 @@ class MlxLmSession(Session):
         from workbench.runtimes._decode import Stops
 
         use_device(self._device)
-        stops = Stops(self._tokenizer, stop, self._config["vocab_size"])
-        encoded = {prompt: self._encode(prompt, 1) for prompt in prompts}
+        stops = Stops(self._tokens.tokenizer, stop, self._config["vocab_size"])
+        encoded = {prompt: self._tokens.encode(prompt, 1) for prompt in prompts}
         answers: dict[str, Generation] = {}
         done = 0
         for prompt in sorted(encoded):
@@ -132,7 +132,7 @@ class MlxLmSession(Session):
         import numpy
 
         mx = use_device(self._device)
-        read = (self._reader.read(self._encode(prompt, 1))[0] for prompt in prompts)
+        read = (self._reader.read(self._tokens.encode(prompt, 1))[0] for prompt in prompts)
         return [numpy.array(logits[0].astype(mx.float32)) for logits in read]
 
     def time_one(self, prompt: str, new_tokens: int) -> Timing:
@@ -142,7 +142,7 @@ class MlxLmSession(Session):
         from workbench.runtimes._mlx_decode import greedy, prefill
 
         mx = use_device(self._device)
-        ids = self._encode(prompt, new_tokens)
+        ids = self._tokens.encode(prompt, new_tokens)
         cache = make_prompt_cache(self._model)
         started = time.perf_counter()
         tokens = greedy(self._model, cache, prefill(self._model, cache, ids, 0, TIMED_BLOCK))
@@ -155,13 +155,12 @@ class MlxLmSession(Session):
         return Timing(len(ids), new_tokens, ttft_s, total_s)
 
     def tokenize(self, text: str) -> list[int]:
-        """Ids of a text, without those a tokenizer adds to a prompt."""
-        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
-        return ids
+        """Ids of a text; see ``Session.tokenize``."""
+        return self._tokens.ids(text)
 
     def detokenize(self, ids: Sequence[int]) -> str:
-        """Text of ids, nothing left out or tidied."""
-        return str(self._tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
+        """Text of ids; see ``Session.detokenize``."""
+        return self._tokens.text(ids)
 
     def device_peak_bytes(self) -> int | None:
         """Peak of MLX's allocator, in the memory an Apple GPU shares with the CPU; ``None`` on CPU."""
@@ -172,39 +171,24 @@ class MlxLmSession(Session):
         del self._model, self._reader
         use_device(self._device).clear_cache()
 
-    def _encode(self, prompt: str, room: int) -> list[int]:
-        """Token ids of a prompt that must leave room for an answer."""
-        ids: list[int] = self._tokenizer.encode(prompt)
-        if not ids or len(ids) + room > self._context:
-            raise WorkbenchError(
-                f"a prompt of {len(ids)} tokens and {room} of answer do not fit the context of {self._context} tokens; "
-                "shorten the schema or raise the context, up to what the model was built for"
-            )
-        return ids
-
     def _answer(self, ids: list[int], stops: Stops, max_new_tokens: int) -> Generation:
         """One answer: up to the end of text, a stop, the limit, or the end of the context."""
         from workbench.runtimes._mlx_decode import greedy
 
         logits, cache = self._reader.read(ids)
-        limit, ends = min(max_new_tokens, self._context - len(ids)), self._ends()
+        limit, ends = min(max_new_tokens, self._tokens.context - len(ids)), self._ends()
         written: list[int] = []
         for token in greedy(self._model, cache, logits):
             written.append(token)
             if len(written) >= limit or token in ends or stops.ended(written):
                 break
-        text = stops.text(written)
-        before_stop = stops.cut(text)
-        finished = before_stop is not None or written[-1] in ends
-        return Generation(
-            text if before_stop is None else before_stop, len(ids), len(written), finished, tuple(written)
-        )
+        return stops.generation(len(ids), written, ends)
 
     def _ends(self) -> frozenset[int]:
         """End-of-text ids of the generation config or the config (mlx-lm merges them), and of the tokenizer."""
         value = self._config.get("eos_token_id")
         ends = {value} if isinstance(value, int) else set(value or ())
-        return frozenset(ends | {self._tokenizer.eos_token_id} - {None})
+        return frozenset(ends | {self._tokens.tokenizer.eos_token_id} - {None})
 
 
 def use_device(device: str) -> Any:

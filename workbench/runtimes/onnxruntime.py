@@ -29,6 +29,7 @@ from workbench.errors import ArtifactError, PrerequisiteError, WorkbenchError
 from workbench.quiet import quiet_libraries
 from workbench.runtimes._decode import Stops
 from workbench.runtimes._onnx_engine import Cache, Engine, Reader, onnxruntime, open_session
+from workbench.runtimes._prompt_tokens import PromptTokens
 from workbench.runtimes.base import EngineFacts, Generation, LoadOptions, Runtime, Session, Timing
 
 if TYPE_CHECKING:
@@ -93,14 +94,14 @@ class OnnxSession(Session):
             from transformers import AutoTokenizer
 
             try:
-                self._tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+                tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
             except (OSError, ValueError) as error:
                 raise ArtifactError(
                     f"the tokenizer in {folder} cannot be loaded ({error}); delete the folder and build it again"
                 ) from error
         limits = (self._config.get(key) for key in ("n_positions", "max_position_embeddings"))
-        self._context = min(context, *(limit for limit in limits if limit))
-        self._ends = _ends(folder, self._config, self._tokenizer)
+        self._tokens = PromptTokens(tokenizer, min(context, *(limit for limit in limits if limit)))
+        self._ends = _ends(folder, self._config, tokenizer)
 
     def generate(
         self,
@@ -110,15 +111,16 @@ class OnnxSession(Session):
         progress: Callable[[int, int], None] | None = None,
     ) -> list[Generation]:
         """Greedy answers; each distinct prompt is computed once, after the prompts it shares most with."""
-        encoded = [tuple(self._encode(prompt, 1)) for prompt in prompts]
-        stops = Stops(self._tokenizer, stop, self._config["vocab_size"])
+        encoded = [tuple(self._tokens.encode(prompt, 1)) for prompt in prompts]
+        stops = Stops(self._tokens.tokenizer, stop, self._config["vocab_size"])
         distinct = sorted(set(encoded))
         reader = Reader(self._engine, distinct)
         answers: dict[tuple[int, ...], Generation] = {}
         done = 0
         for place, ids in enumerate(distinct):
-            limit = min(max_new_tokens, self._context - len(ids))
-            answers[ids] = self._answer(len(ids), self._write(*reader.read(place), stops, limit), stops)
+            limit = min(max_new_tokens, self._tokens.context - len(ids))
+            written = self._write(*reader.read(place), stops, limit)
+            answers[ids] = stops.generation(len(ids), written, self._ends)
             done += encoded.count(ids)
             if progress:
                 progress(done, len(prompts))
@@ -126,7 +128,7 @@ class OnnxSession(Session):
 
     def time_one(self, prompt: str, new_tokens: int) -> Timing:
         """Time one greedy answer, the prompt read in one piece; see ``Session.time_one``."""
-        ids = self._encode(prompt, new_tokens)
+        ids = self._tokens.encode(prompt, new_tokens)
         started = time.perf_counter()
         logits, cache = self._engine.step(ids, self._engine.empty)
         token = int(logits.argmax())
@@ -138,31 +140,20 @@ class OnnxSession(Session):
 
     def logits(self, prompts: Sequence[str]) -> list[NDArray[np.float32]]:
         """Logits after each prompt, read in one piece; see ``Session.logits``."""
-        encoded = [self._encode(prompt, 1) for prompt in prompts]
+        encoded = [self._tokens.encode(prompt, 1) for prompt in prompts]
         return [self._engine.step(ids, self._engine.empty)[0] for ids in encoded]
 
     def tokenize(self, text: str) -> list[int]:
-        """Ids of a text, without those a tokenizer adds to a prompt."""
-        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
-        return ids
+        """Ids of a text; see ``Session.tokenize``."""
+        return self._tokens.ids(text)
 
     def detokenize(self, ids: Sequence[int]) -> str:
-        """Text of ids, nothing left out or tidied."""
-        return str(self._tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
+        """Text of ids; see ``Session.detokenize``."""
+        return self._tokens.text(ids)
 
     def close(self) -> None:
         """Free the engine and its weights."""
         del self._engine
-
-    def _encode(self, prompt: str, room: int) -> list[int]:
-        """Token ids of a prompt that must leave room for an answer."""
-        ids: list[int] = self._tokenizer.encode(prompt)
-        if not ids or len(ids) + room > self._context:
-            raise WorkbenchError(
-                f"a prompt of {len(ids)} tokens and {room} of answer do not fit the context of {self._context} tokens; "
-                "shorten the schema or raise the context, up to what the model was built for"
-            )
-        return ids
 
     def _write(self, logits: NDArray[np.float32], cache: Cache, stops: Stops, limit: int) -> list[int]:
         """Tokens of an answer, the one that ends it included."""
@@ -172,14 +163,6 @@ class OnnxSession(Session):
             if len(tokens) >= limit or tokens[-1] in self._ends or stops.ended(tokens):
                 return tokens
             logits, cache = self._engine.step(tokens[-1:], cache)
-
-    def _answer(self, prompt_tokens: int, tokens: list[int], stops: Stops) -> Generation:
-        text = stops.text(tokens)
-        before_stop = stops.cut(text)
-        finished = before_stop is not None or tokens[-1] in self._ends
-        return Generation(
-            text if before_stop is None else before_stop, prompt_tokens, len(tokens), finished, tuple(tokens)
-        )
 
 
 def _check_engine(device: str) -> None:

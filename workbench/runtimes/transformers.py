@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from workbench.artifact import Artifact
 from workbench.errors import ArtifactError, PrerequisiteError, WorkbenchError
 from workbench.quiet import quiet_libraries
+from workbench.runtimes._prompt_tokens import PromptTokens
 from workbench.runtimes.base import EngineFacts, Generation, LoadOptions, Runtime, Session, Timing
 
 if TYPE_CHECKING:
@@ -105,9 +106,8 @@ class TransformersSession(Session):
         self.model = model
         self.notes = notes
         self.representative = representative
-        self._tokenizer = tokenizer
+        self._tokens = PromptTokens(tokenizer, min(options.context, *_limits(model.config)))
         self._device = options.device
-        self._context = min(options.context, *_limits(model.config))
 
     def generate(
         self,
@@ -122,9 +122,9 @@ class TransformersSession(Session):
         from workbench.kernels.shared_prefix import NAME
         from workbench.runtimes._decode import Decoder, Stops
 
-        encoded = [self._encode(prompt, 1) for prompt in prompts]
-        stops = Stops(self._tokenizer, stop, self.model.config.vocab_size)
-        decoder = Decoder(self.model, self._ends(), stops, self._context, self._budget_bytes())
+        encoded = [self._tokens.encode(prompt, 1) for prompt in prompts]
+        stops = Stops(self._tokens.tokenizer, stop, self.model.config.vocab_size)
+        decoder = Decoder(self.model, self._ends(), stops, self._tokens.context, self._budget_bytes())
         with torch.inference_mode(), quiet_libraries():
             self.model.set_attn_implementation(NAME)
             try:
@@ -137,7 +137,7 @@ class TransformersSession(Session):
         import torch
         from transformers import DynamicCache
 
-        ids = torch.tensor([self._encode(prompt, new_tokens)], device=self._device)
+        ids = torch.tensor([self._tokens.encode(prompt, new_tokens)], device=self._device)
         cache = DynamicCache(config=self.model.config)
         with torch.inference_mode():
             self._synchronize()
@@ -158,19 +158,18 @@ class TransformersSession(Session):
         found = []
         with torch.inference_mode():
             for prompt in prompts:
-                ids = torch.tensor([self._encode(prompt, 1)], device=self._device)
+                ids = torch.tensor([self._tokens.encode(prompt, 1)], device=self._device)
                 output = self.model(input_ids=ids, use_cache=False, logits_to_keep=1)
                 found.append(output.logits[0, -1].float().cpu().numpy())
         return found
 
     def tokenize(self, text: str) -> list[int]:
-        """Ids of a text, without those a tokenizer adds to a prompt."""
-        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
-        return ids
+        """Ids of a text; see ``Session.tokenize``."""
+        return self._tokens.ids(text)
 
     def detokenize(self, ids: Sequence[int]) -> str:
-        """Text of ids, nothing left out or tidied."""
-        return str(self._tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
+        """Text of ids; see ``Session.detokenize``."""
+        return self._tokens.text(ids)
 
     def device_peak_bytes(self) -> int | None:
         """Peak of torch's CUDA allocator since loading; ``None`` elsewhere."""
@@ -186,16 +185,6 @@ class TransformersSession(Session):
         if self._device == "cuda":
             torch.cuda.empty_cache()
 
-    def _encode(self, prompt: str, room: int) -> list[int]:
-        """Token ids of a prompt that must leave room for an answer."""
-        ids: list[int] = self._tokenizer.encode(prompt)
-        if not ids or len(ids) + room > self._context:
-            raise WorkbenchError(
-                f"a prompt of {len(ids)} tokens and {room} of answer do not fit the context of {self._context} tokens; "
-                "shorten the schema or raise the context, up to what the model was built for"
-            )
-        return ids
-
     def _next_token(self, ids: torch.Tensor, cache: Any) -> torch.Tensor:
         output = self.model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
         token: torch.Tensor = output.logits[:, -1].argmax(-1, keepdim=True)
@@ -204,7 +193,7 @@ class TransformersSession(Session):
     def _ends(self) -> frozenset[int]:
         """End-of-text ids of the generation config, the config and the tokenizer."""
         ends: set[int] = set()
-        for source in (self.model.generation_config, self.model.config, self._tokenizer):
+        for source in (self.model.generation_config, self.model.config, self._tokens.tokenizer):
             value = getattr(source, "eos_token_id", None)
             ends.update([value] if isinstance(value, int) else value or [])
         return frozenset(ends)
