@@ -153,7 +153,7 @@ def test_the_command_says_what_it_made(folder, tmp_path):
     assert "unchanged, kept" in notes[-1]
 
 
-@pytest.mark.parametrize("recipe", ["fp16", "int8", "gguf-q4_k_m", "mlx-4bit", "gptq-4bit"])
+@pytest.mark.parametrize("recipe", ["fp16", "int8", "gguf-q4_k_m", "mlx-4bit", "onnx-int4", "gptq-4bit"])
 def test_bytes_do_not_depend_on_the_number_of_threads(checkpoint, tmp_path, recipe):
     chosen = catalog.get_recipe(recipe)
     if "gptq" in recipe:  # a few texts show as much as many

@@ -163,11 +163,11 @@ def make_artifact(
         WorkbenchError: the format refuses the checkpoint.
     """
     job = make_job(checkpoint, recipe)
+    check_ours(final, known_files)
     with locked(final, listener.note):
         present = _present(job, final)
         if present:
             return Made(present, None)
-        check_ours(final, known_files)
         started = time.perf_counter()
         with staged(final, job.key(checkpoint.identity)) as stage:
             if stage.journal.entries:

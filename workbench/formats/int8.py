@@ -6,7 +6,8 @@ any calibrated method (Dettmers et al. 2022, arXiv 2208.07339, on where 8 bits s
 head stay in float16.
 
 transformers' own ``save_pretrained`` would do the same on the whole model in memory, with file bytes that
-change from run to run; here a few rows at a time go through torchao's ``quantize_``.
+change from run to run; here a few rows at a time become the same values (``workbench/kernels/int8_rows.py``), and
+torchao itself writes only what the header and ``config.json`` say of them.
 
 Example::
 
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.architecture import ARCHITECTURES, MODULES
 from workbench.checkpoint import Checkpoint
-from workbench.formats._floats import cast, float_group, raw
+from workbench.formats._floats import cast, float_group
 from workbench.formats._modules import kept_tensors, write_config
 from workbench.formats._output import Output
 from workbench.formats._safetensors import Group, Spec, safetensors_files, total_bytes, write_index
@@ -99,20 +100,21 @@ def _quantized_group(checkpoint: Checkpoint, info: TensorInfo) -> Group:
     module, rows = info.name.removesuffix(".weight"), (info.shape[0], 1)
     parts = (("qdata", "I8", info.shape), ("scale", "F32", rows), ("zero_point", "I8", rows))
     specs = tuple(Spec(f"{module}._weight_{part}", dtype, shape) for part, dtype, shape in parts)
-    rest: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+    rest: dict[int, tuple[Any, Any]] = {}
 
     def piece(place: int) -> Any:
+        from workbench.kernels.int8_rows import quantize
+
         chunk = cast(info.name, checkpoint.read_chunk(info.name, place), _float16())
-        flat, _ = _flatten(info.name, chunk)
-        qdata, scale, zero_point = (flat[spec.name] for spec in specs)
-        rest[place] = scale, zero_point
-        return raw(qdata)
+        codes, scales, zero_points = quantize(chunk.numpy())
+        rest[place] = scales, zero_points
+        return codes
 
     def tail() -> Any:
         import numpy as np
 
         made = [rest.pop(place) for place in range(len(info.chunks))]
-        return np.concatenate([raw(pair[part]) for part in (0, 1) for pair in made])
+        return np.concatenate([pair[part].reshape(-1).view(np.uint8) for part in (0, 1) for pair in made])
 
     pieces = [partial(piece, place) for place in range(len(info.chunks))]
     return Group(specs, lambda: pieces, tail, (info.name,))
@@ -129,29 +131,23 @@ def _metadata(notes: Mapping[str, str]) -> dict[str, str]:
 
 
 def _notes(checkpoint: Checkpoint) -> dict[str, str]:
-    """torchao's header note of each tensor, in its own words, from a stand-in of one row for each layer."""
+    """torchao's header note of each tensor, in its own words."""
+    linears = _linear_weights(checkpoint)
+    return {i.name: _note(i.name, i.shape[1]) if i.name in linears else _PLAIN_NOTE for i in kept_tensors(checkpoint)}
+
+
+def _note(name: str, width: int) -> str:
+    """torchao's note of a weight ``(out, width)``; one row stands in for all, which it does not count."""
     import torch
-
-    linears, notes = _linear_weights(checkpoint), {}
-    for info in kept_tensors(checkpoint):
-        notes[info.name] = _PLAIN_NOTE
-        if info.name in linears:
-            _, metadata = _flatten(info.name, torch.ones(1, info.shape[1], dtype=torch.float16))
-            notes[info.name] = metadata[info.name]
-    return notes
-
-
-def _flatten(name: str, weight: torch.Tensor) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """Quantize rows of a weight ``(out, in)``; torchao's parts of them and its header notes."""
     from torch import nn
     from torchao.prototype.safetensors.safetensors_support import flatten_tensor_state_dict
     from torchao.quantization import Int8WeightOnlyConfig, quantize_
 
-    layer = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
-    layer.weight = nn.Parameter(weight, requires_grad=False)
+    layer = nn.Linear(width, 1, bias=False, dtype=torch.float16)
     quantize_(layer, Int8WeightOnlyConfig(version=2))
-    flat, metadata = flatten_tensor_state_dict({name: layer.weight.detach()})
-    return dict(flat), dict(metadata)
+    _, notes = flatten_tensor_state_dict({name: layer.weight.detach()})
+    note: str = notes[name]
+    return note
 
 
 def _quantization_config() -> dict[str, Any]:
