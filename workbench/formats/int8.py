@@ -143,7 +143,8 @@ def _note(name: str, width: int) -> str:
     from torchao.prototype.safetensors.safetensors_support import flatten_tensor_state_dict
     from torchao.quantization import Int8WeightOnlyConfig, quantize_
 
-    layer = nn.Linear(width, 1, bias=False, dtype=torch.float16)
+    layer = nn.Linear(width, 1, bias=False, device="meta")
+    layer.weight = nn.Parameter(torch.ones(1, width, dtype=torch.float16), requires_grad=False)
     quantize_(layer, Int8WeightOnlyConfig(version=2))
     _, notes = flatten_tensor_state_dict({name: layer.weight.detach()})
     note: str = notes[name]
