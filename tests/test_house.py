@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "workbench"
 HEAVY = ("torch", "transformers", "mlflow", "psycopg", "numba", "mlx", "onnx", "onnxruntime", "xllamacpp", "torchao")
 # errors <- nouns <- kernels <- {formats, runtimes, evals, trackers} <- build <- cli
 NOUNS = {
-    "architecture", "artifact", "batches", "checkpoint", "checkpoint_files", "digest_memory", "hardware",
+    "architecture", "artifact", "batches", "checkpoint", "checkpoint_files", "digest_memory", "direct_io", "hardware",
     "hub_checkpoint", "hub_files", "journal", "measure", "model_config", "nano", "pickle_machine", "pickled",
     "plugins", "processors", "prompt", "questions", "quiet", "recipe", "report", "shape", "storage",
     "streamed_model", "tensors", "workers",

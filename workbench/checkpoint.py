@@ -98,7 +98,7 @@ class Checkpoint:
     def read_chunk(self, name: str, place: int) -> torch.Tensor:
         """One of a tensor's chunks, read from its shard now; its digest is noted."""
         info = self.tensors[name]
-        values = read_rows(info, info.chunks[place], forget=self.exceeds_memory)
+        values = read_rows(info, info.chunks[place], direct=self.exceeds_memory)
         self.digests.note(info, place, values)
         return values
 

@@ -11,17 +11,19 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from workbench.direct_io import read_direct
 from workbench.errors import CheckpointError
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
 
 DTYPE_BYTES = {
     "F64": 8,
@@ -90,49 +92,43 @@ class TensorInfo:
         return [slice(first, min(first + step, self.rows)) for first in range(0, self.rows, step)]
 
 
-def read_rows(info: TensorInfo, rows: slice, forget: bool = False) -> torch.Tensor:
+def read_rows(info: TensorInfo, rows: slice, direct: bool = False) -> torch.Tensor:
     """Rows of a tensor (of a vector: all of it), read from its file now.
 
     Args:
         info: where the tensor lies.
         rows: which of its rows.
-        forget: tell the system that these bytes will not be read again soon; see ``forget_pages``.
+        direct: past the system's page cache; see ``workbench/direct_io.py``.
 
     Raises:
         CheckpointError: the file is gone or shorter than it was.
     """
-    import numpy as np
     import torch
 
     count = rows.stop - rows.start
     row_bytes = info.nbytes // max(info.rows, 1)
-    buffer = np.empty(count * row_bytes, np.uint8)
-    view, done = buffer.data, 0
+    start = (info.offset or 0) + rows.start * row_bytes
     try:
-        with info.file.open("rb", buffering=0) as file:
-            start = (info.offset or 0) + rows.start * row_bytes
-            file.seek(start)
-            while done < len(view):
-                read = file.readinto(view[done:])
-                if not read:
-                    raise CheckpointError(f"{info.file} ends inside tensor {info.name}; fetch the checkpoint again")
-                done += read
-            if forget:
-                forget_pages(file.fileno(), start, done)
+        buffer = (read_direct if direct else _read_cached)(info.file, start, count * row_bytes)
     except OSError as error:
         raise CheckpointError(f"{info.file} cannot be read ({error}); fetch the checkpoint again") from error
+    if len(buffer) < count * row_bytes:
+        raise CheckpointError(f"{info.file} ends inside tensor {info.name}; fetch the checkpoint again")
     flat = torch.from_numpy(buffer).view(getattr(torch, TORCH_TYPES[info.dtype]))
     return flat.reshape(count, *info.shape[1:]) if len(info.shape) > 1 else flat.reshape(info.shape)
 
 
-def forget_pages(descriptor: int, start: int, count: int) -> None:
-    """Give back the memory in which the system caches a part of a file; what is not on the disk yet is sent there.
+def _read_cached(path: Path, start: int, count: int) -> NDArray[np.uint8]:
+    """Bytes of a file, as the page cache has them; fewer where it ends before."""
+    import numpy as np
 
-    For files larger than memory: the cache could not serve them a second time, but filling it pushes out what others
-    have there, and taking ever new pages is slower than taking these again (twice as slow on a virtual machine).
-    """
-    if hasattr(os, "posix_fadvise"):  # Linux
-        os.posix_fadvise(descriptor, start, count, os.POSIX_FADV_DONTNEED)
+    buffer = np.empty(count, np.uint8)
+    view, done = buffer.data, 0
+    with path.open("rb", buffering=0) as file:
+        file.seek(start)
+        while done < count and (read := file.readinto(view[done:])):
+            done += read
+    return buffer[:done]
 
 
 class Digests:

@@ -17,6 +17,12 @@ from workbench.journal import Journal
 CHECKPOINT = Checkpoint("x", Path("nowhere"), None, {}, {})
 
 
+@pytest.fixture(autouse=True, params=[False, True], ids=["cached", "direct"])
+def _direct(request, monkeypatch):
+    """Every test through the page cache and past it."""
+    monkeypatch.setitem(CHECKPOINT.__dict__, "exceeds_memory", request.param)
+
+
 class Stop(Exception):
     pass
 

@@ -18,21 +18,19 @@ Example::
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from io import FileIO
 from itertools import chain, takewhile
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from workbench.checkpoint import Checkpoint
+from workbench.direct_io import SequentialFile
 from workbench.formats.base import ConversionContext
-from workbench.tensors import forget_pages
 from workbench.workers import Workers
 
 if TYPE_CHECKING:
@@ -43,7 +41,6 @@ if TYPE_CHECKING:
     Piece = Callable[[], Values]
 
 READ_BACK_BYTES = 1 << 22
-FORGET_BEHIND_BYTES = 1 << 28
 LARGE_BYTES = 1 << 20
 _M_MMAP_THRESHOLD = -3  # malloc.h
 
@@ -113,7 +110,7 @@ class Output:
         self._total = sum(place.part.nbytes for place in self._places)
         self._written = 0
         self._next = 0
-        self._handle: FileIO | None = None
+        self._handle: SequentialFile | None = None
         self._hash = hashlib.sha256()
         self._resume()
 
@@ -141,7 +138,7 @@ class Output:
     def _append(self, place: _Place, values: Values | None) -> None:
         """Write some bytes of a part; ``None`` ends it."""
         if self._handle is None:
-            self._handle = (self._folder / place.file.name).open("wb", buffering=0)
+            self._handle = self._open(place.file.name, 0)
             self._write(memoryview(place.file.head))
         if values is None:
             self._finish(place)
@@ -154,24 +151,14 @@ class Output:
         """Hash and write side by side: each takes about as long as the other."""
         assert self._handle is not None  # _append has opened it
         hashed = self._hasher.submit(self._hash.update, data)
-        done = 0
-        while done < len(data):
-            done += self._handle.write(data[done:]) or 0
+        self._handle.write(data)
         hashed.result()
-        if self._checkpoint.exceeds_memory:
-            self._forget(len(data))
-
-    def _forget(self, count: int) -> None:
-        """Start to send the newest bytes to the disk; drop older ones, which have arrived there, from memory."""
-        assert self._handle is not None  # called while writing
-        end = self._handle.tell()
-        for distance in (0, FORGET_BEHIND_BYTES):
-            forget_pages(self._handle.fileno(), max(0, end - distance - count), count)
 
     def _finish(self, place: _Place) -> None:
         assert self._handle is not None  # even an empty part has opened its file
         if self._handle.tell() != place.end:
             raise ValueError(f"{place.part.name} ends at {self._handle.tell()}, promised was {place.end}")
+        self._handle.flush()
         digest = self._hash.hexdigest()
         infos = [self._checkpoint.tensors[name] for name in place.part.sources]
         known = {info.name: self._checkpoint.digests.get(info) for info in infos}
@@ -186,13 +173,15 @@ class Output:
         )
         self._next += 1
         if place.last:
-            os.fsync(self._handle.fileno())
             self._close()
             self._context.digests[place.file.name] = digest
 
-    def _close(self) -> None:
+    def _open(self, name: str, start: int) -> SequentialFile:
+        return SequentialFile(self._folder / name, start, direct=self._checkpoint.exceeds_memory)
+
+    def _close(self, finished: bool = True) -> None:
         if self._handle is not None:
-            self._handle.close()
+            self._handle.close(finished)
         self._handle, self._hash = None, hashlib.sha256()
 
     def _resume(self) -> None:
@@ -220,17 +209,15 @@ class Output:
         path = self._folder / place.file.name
         if not path.is_file() or path.stat().st_size < place.end:
             return False
-        handle = path.open("r+b", buffering=0)
         state, left = hashlib.sha256(), place.end
-        while left:
-            data = handle.read(min(left, READ_BACK_BYTES))
-            state.update(data)
-            left -= len(data)
+        with path.open("rb", buffering=0) as handle:
+            while left:
+                data = handle.read(min(left, READ_BACK_BYTES))
+                state.update(data)
+                left -= len(data)
         if state.hexdigest() != expected:
-            handle.close()
             return False
-        handle.truncate()
-        self._handle, self._hash = handle, state
+        self._handle, self._hash = self._open(place.file.name, place.end), state
         if place.last:
             self._close()
             self._context.digests[place.file.name] = expected
@@ -246,8 +233,9 @@ class Output:
     ) -> None:
         self._hasher.shutdown()
         if kind is None and self._next < len(self._places):
+            self._close(finished=False)
             raise ValueError(f"never written: {', '.join(place.part.name for place in self._places[self._next :][:5])}")
-        self._close()
+        self._close(finished=False)
 
 
 @cache
