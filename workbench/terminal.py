@@ -28,6 +28,7 @@ class Terminal(Listener):
         self._open_line = False
         self._advancing = ("", 0)
         self._first = (0.0, 0)
+        self._last = 0
         self._shown = 0.0
 
     def step(self, title: str) -> None:
@@ -43,8 +44,9 @@ class Terminal(Listener):
     def advance(self, what: str, done: int, total: int) -> None:
         """Rewrite one line in place; bytes with their rate and the time left. In a pipe, a line now and then."""
         now = time.perf_counter()
-        if self._advancing != (what, total) or done < self._first[1]:
+        if self._advancing != (what, total) or done < self._last:
             self._advancing, self._first, self._shown = (what, total), (now, done), now
+        self._last = done
         every = REDRAW_S if self._console.is_terminal else PIPE_EVERY_S
         if now - self._shown < every and (done < total or not self._console.is_terminal):
             return
