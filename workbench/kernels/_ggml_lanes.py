@@ -30,6 +30,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
+from workbench.kernels._compile import compile_kept
 from workbench.kernels._ggml_lanes_type import (
     BYTE,
     FLOAT,
@@ -67,12 +68,9 @@ def kernel(function: Function) -> Function:
     numba takes kept code for fresh while the function's own file is the same. A kernel is made of many files,
     so the stamp here is of them all.
     """
-    options = {"nogil": True, "error_model": "numpy"}
-    try:
-        dispatcher = njit(cache=True, **options)(function)
-    except RuntimeError:  # numba's "no locator available": neither the package nor the home may be written
-        return njit(**options)(function)  # type: ignore[no-any-return]
-    dispatcher._cache._cache_file._source_stamp = _stamp()
+    dispatcher = compile_kept(function, error_model="numpy")
+    if hasattr(dispatcher._cache, "_cache_file"):  # it is kept
+        dispatcher._cache._cache_file._source_stamp = _stamp()
     return dispatcher  # type: ignore[no-any-return]
 
 

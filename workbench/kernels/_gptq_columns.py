@@ -8,25 +8,13 @@ lock, so threads can take some rows each.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-
-def _compiled(function: Callable[..., None]) -> Callable[..., None]:
-    """Compile; keep the machine code on disk where some folder can be written."""
-    options: dict[str, Any] = {"nogil": True}
-    try:
-        compiled: Callable[..., None] = njit(cache=True, **options)(function)
-    except RuntimeError:  # numba's "no locator available": neither the package nor the home may be written
-        compiled = njit(**options)(function)
-    return compiled
+from workbench.kernels._compile import compile_kept
 
 
-@_compiled
+@compile_kept
 def round_columns(
     target: NDArray[np.float32],
     inverse: NDArray[np.float32],

@@ -28,9 +28,12 @@ Example::
 
 from __future__ import annotations
 
-import numba
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
+
+from workbench.kernels._compile import compile_kept
 
 STEPS = np.float16(127.5)
 SMALLEST_SCALE = np.float16(2**-23)
@@ -63,7 +66,7 @@ def quantize(weight: NDArray[np.float16]) -> tuple[NDArray[np.int8], NDArray[np.
     return codes, scales, np.zeros(scales.shape, np.int8)
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compile_kept
 def _find_peaks(bits: NDArray[np.uint16], peaks: NDArray[np.uint16]) -> None:
     """The largest magnitude of each row, as bits."""
     for row in range(len(bits)):
@@ -74,7 +77,7 @@ def _find_peaks(bits: NDArray[np.uint16], peaks: NDArray[np.uint16]) -> None:
         peaks[row, 0] = peak
 
 
-@numba.njit(cache=True, nogil=True, fastmath=_FINITE)  # type: ignore[untyped-decorator]
+@partial(compile_kept, fastmath=_FINITE)
 def _round(bits: NDArray[np.uint16], factors: NDArray[np.float32], codes: NDArray[np.int8]) -> None:
     """Multiply each row by its factor and round."""
     for row in range(len(bits)):
@@ -84,7 +87,7 @@ def _round(bits: NDArray[np.uint16], factors: NDArray[np.float32], codes: NDArra
             target[column] = np.int8(np.int32(min(max(steps, LOWEST), HIGHEST)))
 
 
-@numba.njit(cache=True, nogil=True, fastmath=_FINITE)  # type: ignore[untyped-decorator]
+@partial(compile_kept, fastmath=_FINITE)
 def _widened(half: np.uint16) -> np.float32:
     """The float32 of the same value as a finite float16's bits."""
     magnitude = np.uint32(half & MAGNITUDE)

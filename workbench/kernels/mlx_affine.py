@@ -28,9 +28,12 @@ Example::
 
 from __future__ import annotations
 
-import numba
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
+
+from workbench.kernels._compile import compile_kept
 
 BITS = (4, 8)
 GROUP_SIZES = (32, 64, 128)
@@ -85,7 +88,7 @@ def dequantize(
     return result
 
 
-@numba.njit(cache=True, nogil=True, fastmath=_ANY_ORDER)  # type: ignore[untyped-decorator]
+@partial(compile_kept, fastmath=_ANY_ORDER)
 def _range(values: NDArray[np.float32]) -> tuple[np.float32, np.float32]:
     """Smallest and largest value."""
     low = high = values[0]
@@ -95,7 +98,7 @@ def _range(values: NDArray[np.float32]) -> tuple[np.float32, np.float32]:
     return low, high
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@partial(compile_kept, error_model="numpy")
 def _quantize_groups(
     groups: NDArray[np.float32],
     bits: int,
