@@ -96,10 +96,11 @@ class Checkpoint:
         return (self.read_chunk(name, place) for place in range(len(self.tensors[name].chunks)))
 
     def read_chunk(self, name: str, place: int) -> torch.Tensor:
-        """One of a tensor's chunks, read from its shard now; its digest is noted."""
+        """One of a tensor's chunks, read from its shard now; its digest is noted while the whole one is not known."""
         info = self.tensors[name]
         values = read_rows(info, info.chunks[place], direct=self.exceeds_memory)
-        self.digests.note(info, place, values)
+        if self.known_digest() is None:
+            self.digests.note(info, place, values)
         return values
 
     @cached_property
@@ -127,7 +128,13 @@ class Checkpoint:
         return digest
 
     def known_digest(self) -> str | None:
-        """The digest, if these very files were read whole before; ``None`` otherwise. Reads no weights."""
+        """The digest, if these very files were read whole before, here or by another run; reads no weights."""
+        found: str | None = self.__dict__.get("digest")
+        return found or self._remembered
+
+    @cached_property
+    def _remembered(self) -> str | None:
+        """The digest an earlier run has found; asked once, for every chunk that is read depends on it."""
         return digest_memory.recall(self.identity)
 
     @cached_property

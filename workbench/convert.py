@@ -72,8 +72,7 @@ def _checked(checkpoint: Checkpoint, recipe: Recipe, artifact: Artifact, listene
         ArtifactError: it does not compute what its source computes.
     """
     runtime = get_runtime(recipe.runtime)
-    engine = f"{runtime.name} {runtime.version()}"
-    if not is_checked(artifact, engine):
+    if not is_checked(artifact, runtime.label):
         listener.step(f"Compare it with its source, in {runtime.title}")
         machine = describe(quick=True)
         task = TrialTask(
@@ -90,7 +89,7 @@ def _checked(checkpoint: Checkpoint, recipe: Recipe, artifact: Artifact, listene
         )
         evidence = run_trial(task).evidence
         assert evidence is not None  # golden prompts were given
-        (artifact,) = check(checkpoint, [Subject(artifact, engine, evidence)])
+        (artifact,) = check(checkpoint, [Subject(artifact, runtime.label, evidence)])
     outcome = summary(artifact.manifest.conformance)
     if not artifact.manifest.conformance["passed"]:
         raise ArtifactError(f"{artifact.path} {outcome}; do not use it")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from workbench import catalog
@@ -61,22 +62,31 @@ class Work:
         """Where this build's report lies."""
         return self.folder / "reports" / self.plan.profile.name
 
+    @cached_property
+    def shown(self) -> list[list[str]]:
+        """The prompts of each question set."""
+        return [prompts(self.checkpoint, one) for one in self.sets]
+
+    @cached_property
+    def golden(self) -> list[str]:
+        """The prompts of the comparison with the source."""
+        return golden_prompts(self.checkpoint)
+
     def task(self, planned: PlannedArtifact) -> TrialTask:
         """What an artifact's engine is to do."""
-        shown = [prompts(self.checkpoint, one) for one in self.sets]
-        first = sorted(shown[0], key=len)
+        first = sorted(self.shown[0], key=len)
         return TrialTask(
             artifact=str(self.folder / planned.recipe.name),
             runtime=planned.recipe.runtime,
             device=self.device,
             context=self.plan.context,
             threads=self.request.threads or self.machine.cores,
-            prompts=[text for one in shown for text in one],
+            prompts=[text for one in self.shown for text in one],
             stop=list(self.checkpoint.prompt.stop),
             max_new_tokens=MAX_NEW_TOKENS,
             timed_prompt=first[len(first) // 2] if self.here else None,
             texts=list(TEXTS),
-            golden=golden_prompts(self.checkpoint),
+            golden=self.golden,
         )
 
     def key(self) -> str | None:
@@ -100,8 +110,7 @@ class Work:
 
 def engine_name(planned: PlannedArtifact) -> str:
     """An artifact's engine with its version."""
-    runtime = catalog.get_runtime(planned.recipe.runtime)
-    return f"{runtime.name} {runtime.version()}"
+    return catalog.get_runtime(planned.recipe.runtime).label
 
 
 def device_for(profile: HardwareProfile, machine: Machine) -> str:

@@ -232,10 +232,9 @@ class Output:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._hasher.shutdown()
-        if kind is None and self._next < len(self._places):
-            self._close(finished=False)
-            raise ValueError(f"never written: {', '.join(place.part.name for place in self._places[self._next :][:5])}")
         self._close(finished=False)
+        if kind is None and self._next < len(self._places):
+            raise ValueError(f"never written: {', '.join(place.part.name for place in self._places[self._next :][:5])}")
 
 
 @cache

@@ -192,3 +192,8 @@ class Runtime(ABC):
     def version(self) -> str:
         """Version of the engine's distribution, read without importing it."""
         return installed_version(self.requires[0][1]) or "not installed"
+
+    @property
+    def label(self) -> str:
+        """Name and version, e.g. ``llama_cpp 2026.10``."""
+        return f"{self.name} {self.version()}"
