@@ -11,6 +11,7 @@ real name and loses what only the foreign code reads, so that every format write
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,3 +114,15 @@ def context_length(config: dict[str, Any], where: object) -> int:
         if type(value) is int and value > 0:
             return value
     raise CheckpointError(f"{where} names no context length ({' or '.join(_CONTEXT_KEYS)}); add it")
+
+
+def rope_parameters(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The rotary embedding's settings, in old configs (``rope_theta``, ``rope_scaling``) and new (``rope_parameters``).
+
+    Keys as in transformers 5: ``rope_type`` (``default``, ``linear``, ``llama3``), ``rope_theta``, ``factor`` ...
+    """
+    rope = dict(config.get("rope_parameters") or config.get("rope_scaling") or {})
+    rope.setdefault("rope_type", rope.get("type") or "default")
+    if config.get("rope_theta") is not None:
+        rope.setdefault("rope_theta", config["rope_theta"])
+    return rope

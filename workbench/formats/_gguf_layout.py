@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING
 
 from workbench.checkpoint import Checkpoint
 from workbench.errors import CheckpointError
-from workbench.formats._gguf_names import Sizes, gguf_names, names_of, rope_parameters, sizes_of
+from workbench.formats._gguf_names import Sizes, gguf_names, names_of, sizes_of
 from workbench.formats._gguf_types import BLOCKS, FileType, Mixture, layer_of, tensor_type
+from workbench.model_config import rope_parameters
 
 if TYPE_CHECKING:
     import torch

@@ -10,7 +10,8 @@ from __future__ import annotations
 from workbench.checkpoint import Checkpoint
 from workbench.errors import CheckpointError
 from workbench.formats._gguf_header import Value
-from workbench.formats._gguf_names import names_of, rope_parameters, sizes_of
+from workbench.formats._gguf_names import names_of, sizes_of
+from workbench.model_config import rope_parameters
 
 
 def model_pairs(checkpoint: Checkpoint) -> dict[str, Value]:

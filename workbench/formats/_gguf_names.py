@@ -12,7 +12,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from workbench.checkpoint import Checkpoint
 from workbench.errors import CheckpointError
@@ -153,15 +152,3 @@ def gguf_name(key: str, names: Names) -> str | None:
         return f"{names.whole[module]}.{kind}"
     match = re.fullmatch(names.layer, module)
     return f"blk.{match[1]}.{names.parts[match[2]]}.{kind}" if match and match[2] in names.parts else None
-
-
-def rope_parameters(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The rotary embedding's settings, in old configs (``rope_theta``, ``rope_scaling``) and new (``rope_parameters``).
-
-    Keys as in transformers 5: ``rope_type`` (``default``, ``linear``, ``llama3``), ``rope_theta``, ``factor`` ...
-    """
-    rope = dict(config.get("rope_parameters") or config.get("rope_scaling") or {})
-    rope.setdefault("rope_type", rope.get("type") or "default")
-    if config.get("rope_theta") is not None:
-        rope.setdefault("rope_theta", config["rope_theta"])
-    return rope

@@ -19,6 +19,7 @@ from typing import Any
 
 from workbench.checkpoint import Checkpoint
 from workbench.errors import CheckpointError
+from workbench.model_config import rope_parameters
 
 HEAD = "lm_head.weight"
 TANH_GELU = frozenset({"gelu_pytorch_tanh", "gelu_new", "gelu_fast"})
@@ -81,14 +82,13 @@ def wants_tanh_gelu(config: Mapping[str, Any]) -> bool:
 
 def _rope(checkpoint: Checkpoint) -> dict[str, Any]:
     """Rotary settings as mlx-lm reads them, from either place where transformers writes them."""
-    config = checkpoint.config
-    settings = dict(config.get("rope_parameters") or config.get("rope_scaling") or {})
-    kind = settings.pop("rope_type", None) or settings.pop("type", None) or "default"
+    settings = rope_parameters(checkpoint.config)
+    kind = settings.pop("rope_type")
     if kind not in ROPE_TYPES:
         raise CheckpointError(
             f"{checkpoint.path} stretches its positions by {kind!r}, for which mlx-lm and transformers differ; "
             f"{', '.join(sorted(ROPE_TYPES))} can be converted; choose a GGUF recipe"
         )
-    theta = settings.pop("rope_theta", None) or config.get("rope_theta") or 10000.0
+    theta = settings.pop("rope_theta", None) or 10000.0
     settings.pop("type", None)
     return {"rope_theta": theta, "rope_scaling": None if kind == "default" else {"rope_type": kind, **settings}}

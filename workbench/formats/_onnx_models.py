@@ -19,6 +19,7 @@ from workbench.errors import CheckpointError
 from workbench.formats._onnx_graph import Graph
 from workbench.formats._onnx_layers import Arithmetic, Layers
 from workbench.formats._onnx_weights import Weights
+from workbench.model_config import rope_parameters
 from workbench.shape import model_shape
 
 if TYPE_CHECKING:
@@ -150,10 +151,7 @@ def _rope(checkpoint: Checkpoint) -> dict[str, Any]:
     Raises:
         CheckpointError: a kind that is not written down here.
     """
-    config = checkpoint.config
-    rope = dict(config.get("rope_parameters") or config.get("rope_scaling") or {})
-    rope.setdefault("rope_type", rope.get("type", "default"))
-    rope.setdefault("rope_theta", config.get("rope_theta") or 10000.0)
+    rope = {"rope_theta": 10000.0, **rope_parameters(checkpoint.config)}
     if rope["rope_type"] not in ("default", "linear", "llama3") or rope.get("partial_rotary_factor", 1.0) != 1.0:
         raise CheckpointError(
             f"{checkpoint.path} scales its rotary embedding by {rope['rope_type']!r}, which is not converted to ONNX "
