@@ -14,7 +14,7 @@ NOUNS = {
     "architecture", "artifact", "batches", "checkpoint", "checkpoint_files", "digest_memory", "direct_io", "hardware",
     "hub_checkpoint", "hub_files", "journal", "measure", "model_config", "nano", "pickle_machine", "pickled",
     "plugins", "processors", "prompt", "questions", "quiet", "recipe", "report", "shape", "storage",
-    "streamed_model", "tensors", "workers",
+    "streamed_model", "tensors", "whole_file", "workers",
 }  # fmt: skip
 PLUGIN_PACKAGES = {"formats", "runtimes", "evals", "trackers"}
 

@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from workbench.errors import ArtifactError
+from workbench.whole_file import write_whole
 
 MANIFEST_NAME = "manifest.json"
 MANIFEST_VERSION = 1
@@ -148,11 +149,9 @@ def seal(folder: Path, manifest: Manifest, digests: Mapping[str, str] | None = N
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write a manifest; written beside and renamed, so that a reader never sees half of it."""
+    """Write a manifest, in place of an older one."""
     text = json.dumps(dataclasses.asdict(manifest), indent=2, sort_keys=True, ensure_ascii=False)
-    partial = folder / f".{MANIFEST_NAME}.new"
-    partial.write_text(text + "\n", encoding="utf-8")
-    partial.replace(folder / MANIFEST_NAME)
+    write_whole(folder / MANIFEST_NAME, text + "\n")
 
 
 def known_files(folder: Path) -> set[str]:

@@ -10,6 +10,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from workbench.whole_file import write_whole
+
 
 class Journal:
     """Finished pieces, oldest first.
@@ -37,9 +39,7 @@ class Journal:
         self.entries = self.entries[:count]
         if self._path:
             lines = [{"key": self._key}, *self.entries]
-            partial = self._path.with_name(self._path.name + ".new")
-            partial.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-            partial.replace(self._path)
+            write_whole(self._path, "".join(json.dumps(line) + "\n" for line in lines))
             self._begun = True
 
     def add(self, entry: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from workbench.report import BuildReport, report_record
 from workbench.storage import storage_error
 from workbench.tables import LEGEND, Table, breakdown_table, comparison_table, latency_table
+from workbench.whole_file import write_whole
 
 
 def write_report(report: BuildReport, folder: Path) -> tuple[Path, Path]:
@@ -19,18 +20,11 @@ def write_report(report: BuildReport, folder: Path) -> tuple[Path, Path]:
         folder.mkdir(parents=True, exist_ok=True)
         json_path, markdown_path = folder / "report.json", folder / "report.md"
         text = json.dumps(report_record(report), indent=2, ensure_ascii=False)
-        _write_whole(json_path, text + "\n")
-        _write_whole(markdown_path, report_markdown(report))
+        write_whole(json_path, text + "\n")
+        write_whole(markdown_path, report_markdown(report))
     except OSError as error:
         raise storage_error(error, folder) from error
     return json_path, markdown_path
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Replace a file at once, so that a reader never sees half of it."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
 
 
 def report_markdown(report: BuildReport) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.storage import storage_error
+from workbench.whole_file import write_whole
 
 
 class Steps:
@@ -36,16 +37,14 @@ class Steps:
             return None  # not there, or not ours: the step is simply run
 
     def remember(self, step: str, key: str, result: Any) -> None:
-        """Keep a result of JSON values; written beside and renamed.
+        """Keep a result of JSON values.
 
         Raises:
             StorageError: the folder cannot be written.
         """
         path = self._folder / f"{step}.json"
-        partial = path.with_name(f".{path.name}.new")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_text(json.dumps({"key": key, "result": result}), encoding="utf-8")
-            partial.replace(path)
+            write_whole(path, json.dumps({"key": key, "result": result}))
         except OSError as error:
             raise storage_error(error, path) from error

@@ -18,14 +18,17 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.errors import WorkbenchError
 from workbench.formats._output import OutputFile, Part
-from workbench.tensors import DTYPE_BYTES
+from workbench.tensors import DTYPE_BYTES, TensorInfo
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from workbench.formats._output import Piece
 
 SHARD_BYTES = 5_000_000_000  # as transformers' save_pretrained cut for years; loaders accept any size
@@ -73,6 +76,35 @@ class Group:
     def nbytes(self) -> int:
         """Bytes of all its tensors."""
         return sum(spec.nbytes for spec in self.specs)
+
+
+def quantized_group(
+    specs: tuple[Spec, ...], source: TensorInfo, make: Callable[[int], tuple[NDArray[Any], ...]]
+) -> Group:
+    """Tensors a layer becomes when its rows are independent: the integers piece by piece, then all that goes with them.
+
+    Args:
+        specs: the integers, then one tensor for each thing that goes with them (scales, biases ...).
+        source: the layer's weight.
+        make: makes of one of the source's chunks the integers and the parts of the others, in the order of ``specs``.
+    """
+    rest: dict[int, tuple[NDArray[Any], ...]] = {}
+    places = range(len(source.chunks))
+
+    def piece(place: int) -> NDArray[Any]:
+        integers, *others = make(place)
+        rest[place] = tuple(others)
+        return integers
+
+    def tail() -> NDArray[Any]:
+        import numpy as np
+
+        made = [rest.pop(place) for place in places]
+        return np.concatenate(
+            [others[part].reshape(-1).view(np.uint8) for part in range(len(specs) - 1) for others in made]
+        )
+
+    return Group(specs, lambda: (partial(piece, place) for place in places), tail, (source.name,))
 
 
 def header(specs: Sequence[Spec], metadata: Mapping[str, str]) -> bytes:

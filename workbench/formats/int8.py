@@ -18,22 +18,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from workbench.architecture import ARCHITECTURES, MODULES
 from workbench.checkpoint import Checkpoint
 from workbench.formats._floats import cast, float_group
 from workbench.formats._modules import kept_tensors, write_config
 from workbench.formats._output import Output
-from workbench.formats._safetensors import Group, Spec, safetensors_files, total_bytes, write_index
+from workbench.formats._safetensors import Group, Spec, quantized_group, safetensors_files, total_bytes, write_index
 from workbench.formats.base import ConversionContext, Format, Options, copy_small_files
 from workbench.quiet import quiet_libraries
 from workbench.tensors import TensorInfo
-
-if TYPE_CHECKING:
-    import torch
 
 # What torchao notes about each tensor in the file's header; ``convert`` writes torchao's own words.
 _QUANTIZED_NOTE = (
@@ -100,30 +96,16 @@ def _quantized_group(checkpoint: Checkpoint, info: TensorInfo) -> Group:
     module, rows = info.name.removesuffix(".weight"), (info.shape[0], 1)
     parts = (("qdata", "I8", info.shape), ("scale", "F32", rows), ("zero_point", "I8", rows))
     specs = tuple(Spec(f"{module}._weight_{part}", dtype, shape) for part, dtype, shape in parts)
-    rest: dict[int, tuple[Any, Any]] = {}
-
-    def piece(place: int) -> Any:
-        from workbench.kernels.int8_rows import quantize
-
-        chunk = cast(info.name, checkpoint.read_chunk(info.name, place), _float16())
-        codes, scales, zero_points = quantize(chunk.numpy())
-        rest[place] = scales, zero_points
-        return codes
-
-    def tail() -> Any:
-        import numpy as np
-
-        made = [rest.pop(place) for place in range(len(info.chunks))]
-        return np.concatenate([pair[part].reshape(-1).view(np.uint8) for part in (0, 1) for pair in made])
-
-    pieces = [partial(piece, place) for place in range(len(info.chunks))]
-    return Group(specs, lambda: pieces, tail, (info.name,))
+    return quantized_group(specs, info, lambda place: _quantize(checkpoint, info.name, place))
 
 
-def _float16() -> torch.dtype:
+def _quantize(checkpoint: Checkpoint, name: str, place: int) -> tuple[Any, Any, Any]:
+    """One chunk's codes, scales and zero points."""
     import torch
 
-    return torch.float16
+    from workbench.kernels.int8_rows import quantize
+
+    return quantize(cast(name, checkpoint.read_chunk(name, place), torch.float16).numpy())
 
 
 def _metadata(notes: Mapping[str, str]) -> dict[str, str]:

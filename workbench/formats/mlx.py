@@ -22,7 +22,6 @@ Example::
 from __future__ import annotations
 
 import shutil
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,7 +35,7 @@ from workbench.formats._floats import cast, float_group, float_spec, raw
 from workbench.formats._mlx_config import HEAD, is_tied, mlx_config, wants_tanh_gelu
 from workbench.formats._modules import kept_tensors, write_config
 from workbench.formats._output import Output
-from workbench.formats._safetensors import Group, Spec, safetensors_files, total_bytes, write_index
+from workbench.formats._safetensors import Group, Spec, quantized_group, safetensors_files, total_bytes, write_index
 from workbench.formats.base import ConversionContext, Format, Options, copy_small_files
 from workbench.tensors import TensorInfo
 
@@ -138,20 +137,7 @@ def _quantized_group(checkpoint: Checkpoint, info: TensorInfo, options: MlxOptio
         Spec(f"{module}.scales", plain.dtype, of_groups),
         Spec(f"{module}.biases", plain.dtype, of_groups),
     )
-    rest: dict[int, tuple[Any, Any]] = {}
-
-    def piece(place: int) -> Any:
-        packed, scales, biases = _quantize(checkpoint, info.name, place, options, dtype)
-        rest[place] = scales, biases
-        return packed
-
-    def tail() -> Any:
-        import numpy as np
-
-        made = [rest.pop(place) for place in range(len(info.chunks))]
-        return np.concatenate([pair[part] for part in (0, 1) for pair in made])
-
-    return Group(specs, lambda: (partial(piece, place) for place in range(len(info.chunks))), tail, (info.name,))
+    return quantized_group(specs, info, lambda place: _quantize(checkpoint, info.name, place, options, dtype))
 
 
 def _quantize(checkpoint: Checkpoint, name: str, place: int, options: MlxOptions, dtype: str) -> tuple[Any, Any, Any]:

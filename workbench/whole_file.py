@@ -1,0 +1,12 @@
+"""Small files replaced at once: a reader, and a run after a kill, sees the old one or the new one, never half."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file beside its place and rename it into it; errors are the operating system's."""
+    partial = path.with_name(f".{path.name}.new")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
