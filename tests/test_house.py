@@ -33,7 +33,7 @@ def layer(module: str) -> int:
         return 2
     if top in PLUGIN_PACKAGES:
         return 3
-    return {"cli": 5, "__main__": 6}.get(top, 4)
+    return 6 if top == "__main__" else 5 if top.startswith("cli") else 4
 
 
 def module_name(path: Path) -> str:

@@ -7,21 +7,21 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from workbench import __version__
-from workbench.nano import MODEL_NAME
-from workbench.prompt import PROMPTS
-
-if TYPE_CHECKING:
-    from workbench.progress import Listener
-
-STORE = Path("artifacts")
-_PATH = click.Path(path_type=Path)
+from workbench.cli_options import (
+    PATH,
+    model_options,
+    prompt_option,
+    store_option,
+    target_options,
+    terminal,
+    threads_option,
+)
 
 
 class _Commands(click.Group):
@@ -42,53 +42,15 @@ def cli() -> None:
     """Which SQLCoder variant fits your hardware, how fast is it, and does it still answer right?"""
 
 
-def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    def apply(command: Any) -> Any:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return apply
-
-
-_model = _options(
-    click.option(
-        "--model",
-        default=MODEL_NAME,
-        show_default=True,
-        help="Folder, Hub id such as defog/sqlcoder, or the bundled model.",
-    ),
-    click.option("--revision", help="Branch, tag or commit of a Hub id."),
-)
-_target = _options(
-    click.option(
-        "--profile", required=True, help="Hardware profile, e.g. rtx4090, m2-max:64 (see: workbench profiles)."
-    ),
-    click.option(
-        "--recipe", "recipes", multiple=True, help="Recipe name or YAML file; repeat for several. Default: all."
-    ),
-    click.option("--context", type=int, help="Tokens of prompt and answer to plan for. Default: the model's limit."),
-)
-_prompt = click.option(
-    "--prompt",
-    type=click.Choice(sorted(PROMPTS)),
-    help="Prompt the model was trained on. Default: by the model's name, v3 for a stranger.",
-)
-_threads = click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: all cores.")
-_store = click.option(
-    "--out", type=_PATH, default=STORE, show_default=True, help="Folder for artifacts, reports and the MLflow store."
-)
-
-
 @cli.command(short_help="Plan, convert, run, score, compare and record.")
-@_target
-@_model
-@_store
-@_prompt
+@target_options
+@model_options
+@store_option
+@prompt_option
 @click.option(
     "--questions",
     multiple=True,
-    type=_PATH,
+    type=PATH,
     help="Question CSV (sql-eval's format) with databases/ beside it; repeatable. Default: the bundled sets.",
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Ask at most so many questions of each set.")
@@ -101,7 +63,7 @@ _store = click.option(
     "--tracking-uri", help="MLflow tracking server. Default: MLFLOW_TRACKING_URI, else a local store in --out."
 )
 @click.option("--log-weights", is_flag=True, help="Upload the weights to MLflow, not only their digests.")
-@_threads
+@threads_option
 @click.option("--again", is_flag=True, help="Run, measure and score anew what has not changed.")
 def build(
     profile: str, recipes: tuple[str, ...], questions: tuple[Path, ...], threads: int | None, **options: Any
@@ -110,7 +72,7 @@ def build(
     from workbench.build import build as run_build
     from workbench.request import BuildRequest
 
-    listener = _terminal()
+    listener = terminal()
     request = BuildRequest(profile=profile, recipes=recipes, questions=questions, threads=threads or 0, **options)
     outcome = run_build(request, listener)
     report = outcome.report
@@ -125,8 +87,8 @@ def build(
 
 
 @cli.command(short_help="What would be built, whether it fits, how fast.")
-@_target
-@_model
+@target_options
+@model_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def plan(
     profile: str, recipes: tuple[str, ...], context: int | None, model: str, revision: str | None, as_json: bool
@@ -144,17 +106,15 @@ def plan(
     if as_json:
         click.echo(json.dumps(plan_record(result), indent=2))
     else:
-        _terminal().table(plan_table(result), LEGEND)
+        terminal().table(plan_table(result), LEGEND)
 
 
 @cli.command(short_help="Convert alone: no evaluation, no MLflow.")
-@_model
-@_prompt
+@model_options
+@prompt_option
 @click.option("--recipe", required=True, help="Recipe name or YAML file (see: workbench recipes).")
-@click.option(
-    "--out", type=_PATH, required=True, help="Folder the artifact will be: a new one, or an older artifact's."
-)
-@_threads
+@click.option("--out", type=PATH, required=True, help="Folder the artifact will be: a new one, or an older artifact's.")
+@threads_option
 @click.option("--check", is_flag=True, help="Then run it in its engine and compare it with its source.")
 def convert(recipe: str, out: Path, threads: int | None, **options: Any) -> None:
     """Convert a model by one recipe: this stage alone, without evaluation or MLflow.
@@ -164,21 +124,21 @@ def convert(recipe: str, out: Path, threads: int | None, **options: Any) -> None
     from workbench.convert import convert as run_convert
     from workbench.request import ConvertRequest
 
-    run_convert(ConvertRequest(recipe, out, threads=threads or 0, **options), _terminal())
+    run_convert(ConvertRequest(recipe, out, threads=threads or 0, **options), terminal())
 
 
 @cli.command(short_help="Put several builds side by side.")
-@click.argument("reports", nargs=-1, type=_PATH)
-@_store
+@click.argument("reports", nargs=-1, type=PATH)
+@store_option
 def compare(reports: tuple[Path, ...], out: Path) -> None:
     """Put the artifacts of several builds side by side (default: all reports in --out)."""
     from workbench.compare import comparison, find_reports
 
-    _terminal().table(*comparison(list(reports) or find_reports(out)))
+    terminal().table(*comparison(list(reports) or find_reports(out)))
 
 
 @cli.command()
-@_store
+@store_option
 @click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True)
 @click.option("--tracking-uri", help="Default: MLFLOW_TRACKING_URI, else the local store in --out.")
 def ui(out: Path, port: int, tracking_uri: str | None) -> None:
@@ -197,7 +157,7 @@ def profiles() -> None:
     """List the hardware profiles."""
     from workbench.listing import profiles_table
 
-    _terminal().table(profiles_table())
+    terminal().table(profiles_table())
 
 
 @cli.command()
@@ -205,11 +165,11 @@ def recipes() -> None:
     """List the recipes."""
     from workbench.listing import recipes_table
 
-    _terminal().table(recipes_table())
+    terminal().table(recipes_table())
 
 
 @cli.command(short_help="Check recipe and profile files.")
-@click.argument("files", nargs=-1, type=_PATH)
+@click.argument("files", nargs=-1, type=PATH)
 def validate(files: tuple[Path, ...]) -> None:
     """Check recipe and profile files (default: all shipped ones) without building anything."""
     from workbench.catalog import check_file, shipped_files
@@ -225,17 +185,11 @@ def validate(files: tuple[Path, ...]) -> None:
 
 
 @cli.command(short_help="What this machine has, what is missing, the fix.")
-@_store
+@store_option
 def doctor(out: Path) -> None:
     """What this machine has, which engines are installed, what is missing and the command that fixes it."""
     from workbench.doctor import examine
     from workbench.listing import findings_table
 
     findings = examine(out)
-    _terminal().table(findings_table(findings))
-
-
-def _terminal() -> Listener:
-    from workbench.terminal import Terminal
-
-    return Terminal()
+    terminal().table(findings_table(findings))

@@ -96,11 +96,12 @@ class Disconnected(EvaluationError):
 
 @dataclass(frozen=True)
 class Table:
-    """A result: ``rows`` of Python values, the number of columns, and whether there were more rows."""
+    """A result: ``rows`` of Python values, the number of columns, whether there were more rows, the columns' names."""
 
     rows: list[tuple[Any, ...]]
     width: int
     truncated: bool
+    names: tuple[str, ...] = ()
 
 
 class Session:
@@ -171,15 +172,17 @@ class Session:
 
         transformer = Transformer(self.connection)
         rows: list[tuple[Any, ...]] = []
+        names: tuple[str, ...] = ()
         width = size = 0
         for result in self._results(f"FETCH FORWARD {max_rows + 1} FROM answer"):
             transformer.set_pgresult(result, set_loaders=not width)
             width = result.nfields
+            names = names or tuple((result.fname(at) or b"").decode() for at in range(width))
             size += sum(len(result.get_value(row, at) or b"") for row in range(result.ntuples) for at in range(width))
             if size > max_bytes:
                 raise QueryFailed(f"result exceeds {max_bytes} bytes")
             rows += transformer.load_rows(0, result.ntuples, tuple)
-        return Table(rows[:max_rows], width, len(rows) > max_rows)
+        return Table(rows[:max_rows], width, len(rows) > max_rows, names)
 
     def _results(self, sql: str) -> Iterator[PGresult]:
         """Results of one statement in the extended protocol, each holding at most one row."""

@@ -1,0 +1,65 @@
+"""What several commands have in common: their options, and where they print."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from workbench.nano import MODEL_NAME
+from workbench.prompt import PROMPTS
+
+if TYPE_CHECKING:
+    from workbench.progress import Listener
+
+STORE = Path("artifacts")
+PATH = click.Path(path_type=Path)
+
+
+def combine(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Several options as one decorator, shown in this order."""
+
+    def apply(command: Any) -> Any:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return apply
+
+
+model_options = combine(
+    click.option(
+        "--model",
+        default=MODEL_NAME,
+        show_default=True,
+        help="Folder, Hub id such as defog/sqlcoder, or the bundled model.",
+    ),
+    click.option("--revision", help="Branch, tag or commit of a Hub id."),
+)
+target_options = combine(
+    click.option(
+        "--profile", required=True, help="Hardware profile, e.g. rtx4090, m2-max:64 (see: workbench profiles)."
+    ),
+    click.option(
+        "--recipe", "recipes", multiple=True, help="Recipe name or YAML file; repeat for several. Default: all."
+    ),
+    click.option("--context", type=int, help="Tokens of prompt and answer to plan for. Default: the model's limit."),
+)
+prompt_option = click.option(
+    "--prompt",
+    type=click.Choice(sorted(PROMPTS)),
+    help="Prompt the model was trained on. Default: by the model's name, v3 for a stranger.",
+)
+threads_option = click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: all cores.")
+store_option = click.option(
+    "--out", type=PATH, default=STORE, show_default=True, help="Folder for artifacts, reports and the MLflow store."
+)
+
+
+def terminal() -> Listener:
+    """Shows progress and tables to the user."""
+    from workbench.terminal import Terminal
+
+    return Terminal()
