@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -14,8 +15,7 @@ def main() -> None:
     from workbench.cli import cli
     from workbench.errors import WorkbenchError
 
-    # A build may be stopped by a service manager too: SIGTERM unwinds like Ctrl-C, so nothing half-made stays.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    interruption = _Interruption()
     try:
         code = cli.main(prog_name="python -m workbench", standalone_mode=False)
     except WorkbenchError as error:
@@ -25,13 +25,45 @@ def main() -> None:
         error.show()
         code = error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        click.echo("\ninterrupted: nothing half-made was kept; run the same command again to go on", err=True)
-        code = 130
+        interruption.came = True
     except BrokenPipeError:  # the reader of our output (head, less) went away
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    finally:
+        if interruption.came:
+            click.echo("\ninterrupted: nothing half-made was kept; run the same command again to go on", err=True)
+            _leave(130)
     sys.stdout.flush()
     sys.exit(code if isinstance(code, int) else 0)
+
+
+class _Interruption:
+    """Whether Ctrl-C came: a library in whose import or callback it strikes may report it as another error.
+
+    A build may be stopped by a service manager too: SIGTERM unwinds like Ctrl-C, so nothing half-made stays.
+    """
+
+    def __init__(self) -> None:
+        self.came = False
+        signal.signal(signal.SIGTERM, self._note)
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else the parent wants it ignored
+            signal.signal(signal.SIGINT, self._note)
+
+    def _note(self, *_: object) -> None:
+        self.came = True
+        raise KeyboardInterrupt
+
+
+def _leave(code: int) -> None:
+    """End as ``sys.exit`` does, but with this code.
+
+    Where Ctrl-C struck inside code that a C library had Python run, the interpreter remembers it as unhandled though it
+    was caught here, and would end with its own signal instead.
+    """
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":
