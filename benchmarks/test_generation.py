@@ -3,13 +3,16 @@
 import pytest
 
 from workbench.nano import MODEL_DIR
+from workbench.runtimes.base import Decoding
 
 MOST_TOKENS = 120
 
 
 @pytest.mark.benchmark(group="answer 48 questions")
 def test_batched(benchmark, session, prompts):
-    answers = benchmark.pedantic(session.generate, (prompts, ["```"], MOST_TOKENS), rounds=3, warmup_rounds=1)
+    answers = benchmark.pedantic(
+        session.generate, (prompts, Decoding(("```",), MOST_TOKENS)), rounds=3, warmup_rounds=1
+    )
     assert len(answers) == len(prompts)
 
 

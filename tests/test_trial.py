@@ -36,6 +36,7 @@ def test_answers_timings_and_memory_come_back(make_artifact_folder):
     heard = []
     result = run_trial(task(make_artifact_folder(answer="SELECT 2")), lambda done, total: heard.append((done, total)))
     assert result.answers == ["SELECT 2", "SELECT 2"]
+    assert result.tokens == [list(b"SELECT 2"), list(b"SELECT 2")]
     assert heard == [(2, 2)]
     assert len(result.timings) == 7
     assert result.peak_rss_bytes > 5e6

@@ -25,7 +25,7 @@ from workbench.artifact import open_artifact
 from workbench.catalog import get_runtime
 from workbench.errors import WorkbenchError
 from workbench.evidence import Evidence, gather
-from workbench.runtimes.base import LoadOptions, Session, Timing
+from workbench.runtimes.base import Decoding, LoadOptions, Session, Timing
 
 SAMPLE_S = 0.02
 WARMUPS = 1
@@ -44,6 +44,8 @@ class TrialTask:
         prompts: full prompts to answer.
         stop: texts that end an answer.
         max_new_tokens: limit per answer.
+        beams: of the search for each answer; 1 is greedy.
+        most_rows: prompts of one batch at most; ``None`` leaves it to the engine.
         timed_prompt: prompt of the latency workload; ``None`` skips timing.
         timed_new_tokens: tokens of its answer.
         repeats: timed repeats after the warm-up.
@@ -59,6 +61,8 @@ class TrialTask:
     prompts: list[str]
     stop: list[str]
     max_new_tokens: int
+    beams: int = 1
+    most_rows: int | None = None
     timed_prompt: str | None = None
     timed_new_tokens: int = 48
     repeats: int = 7
@@ -73,6 +77,7 @@ class TrialResult:
     Attributes:
         answers: text per prompt, in order.
         new_tokens: tokens written per prompt.
+        tokens: ids written per prompt, as ``Generation`` has them; none where the engine does not tell.
         unfinished: answers cut by the token limit.
         answer_s: seconds for all answers.
         load_s: seconds to load the artifact, the engine's import included.
@@ -89,6 +94,7 @@ class TrialResult:
     unfinished: int
     answer_s: float
     load_s: float
+    tokens: list[list[int]] = field(default_factory=list)
     timings: list[Timing] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     representative: bool = True
@@ -229,7 +235,7 @@ def _run(task: TrialTask, send: Callable[..., None]) -> TrialResult:
         evidence = gather(session, task.texts, task.golden) if task.golden else None
         started = time.perf_counter()
         generations = session.generate(
-            task.prompts, task.stop, task.max_new_tokens, lambda done, total: send("progress", done=done, total=total)
+            task.prompts, _decoding(task), lambda done, total: send("progress", done=done, total=total)
         )
         return TrialResult(
             answers=[generation.text for generation in generations],
@@ -237,12 +243,17 @@ def _run(task: TrialTask, send: Callable[..., None]) -> TrialResult:
             unfinished=sum(not generation.finished for generation in generations),
             answer_s=time.perf_counter() - started,
             load_s=load_s,
+            tokens=[list(generation.tokens) for generation in generations],
             timings=timings,
             notes=list(session.notes),
             representative=session.representative,
             device_peak_bytes=session.device_peak_bytes(),
             evidence=evidence,
         )
+
+
+def _decoding(task: TrialTask) -> Decoding:
+    return Decoding(tuple(task.stop), task.max_new_tokens, task.beams, task.most_rows)
 
 
 def _time(session: Session, task: TrialTask) -> list[Timing]:

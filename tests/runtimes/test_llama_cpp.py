@@ -16,7 +16,7 @@ from workbench.errors import ArtifactError, PrerequisiteError, WorkbenchError
 from workbench.formats.base import ConversionContext
 from workbench.formats.gguf import FORMAT, GgufOptions
 from workbench.runtimes import llama_cpp
-from workbench.runtimes.base import LoadOptions
+from workbench.runtimes.base import Decoding, LoadOptions
 from workbench.runtimes.llama_cpp import RUNTIME
 
 pytest.importorskip("xllamacpp")
@@ -104,11 +104,11 @@ def test_greedy_tokens_are_those_of_transformers(session, tokenizer, reference, 
 
 
 def test_text_and_counts(session, tokenizer) -> None:
-    answer = session.generate([PROMPTS[0]], [], 12)[0]
+    answer = session.generate([PROMPTS[0]], Decoding(max_new_tokens=12))[0]
     assert (answer.new_tokens, answer.finished) == (12, False)
     assert answer.prompt_tokens == len(tokenizer(PROMPTS[0])["input_ids"])
     stop = answer.text[len(answer.text) // 2 :][:3]
-    stopped = session.generate([PROMPTS[0]], [stop], 12)[0]
+    stopped = session.generate([PROMPTS[0]], Decoding((stop,), 12))[0]
     assert stopped.finished
     assert stopped.text == answer.text.split(stop)[0]
     assert 1 <= stopped.new_tokens <= 12
@@ -117,11 +117,13 @@ def test_text_and_counts(session, tokenizer) -> None:
 @pytest.mark.parametrize("kind", ["f16", "q8_0", "q4_k_m"])
 def test_answers_do_not_depend_on_company_or_order(artifacts, kind) -> None:
     with RUNTIME.load(artifacts[kind], ONE_THREAD) as loaded:
-        alone = [loaded.generate([prompt], ["```"], 32)[0] for prompt in PROMPTS]
+        alone = [loaded.generate([prompt], Decoding(("```",), 32))[0] for prompt in PROMPTS]
         seen = []
-        together = loaded.generate([*PROMPTS, PROMPTS[0]], ["```"], 32, lambda done, total: seen.append((done, total)))
+        together = loaded.generate(
+            [*PROMPTS, PROMPTS[0]], Decoding(("```",), 32), lambda done, total: seen.append((done, total))
+        )
         assert together == [*alone, alone[0]]
-        assert loaded.generate(PROMPTS[::-1], ["```"], 32) == alone[::-1]
+        assert loaded.generate(PROMPTS[::-1], Decoding(("```",), 32)) == alone[::-1]
         assert seen[-1] == (5, 5)
         assert [done for done, _ in seen] == sorted(done for done, _ in seen)
 
@@ -141,14 +143,14 @@ def test_timing_agrees_with_the_clock_outside(session) -> None:
 
 
 def test_answers_survive_a_timing_in_between(session) -> None:
-    before = session.generate(PROMPTS, [], 8)
+    before = session.generate(PROMPTS, Decoding(max_new_tokens=8))
     session.time_one(PROMPTS[0], 4)
-    assert session.generate(PROMPTS, [], 8) == before
+    assert session.generate(PROMPTS, Decoding(max_new_tokens=8)) == before
 
 
 def test_what_does_not_fit_is_said(session) -> None:
     with pytest.raises(WorkbenchError, match="context"):
-        session.generate([SCHEMA * 40], [], 8)
+        session.generate([SCHEMA * 40], Decoding(max_new_tokens=8))
     with pytest.raises(WorkbenchError, match="leaves no room for 500"):
         session.time_one(PROMPTS[0], 500)
 
@@ -177,7 +179,7 @@ QUIET = """
 import os, sys
 from pathlib import Path
 from workbench.artifact import Artifact
-from workbench.runtimes.base import LoadOptions
+from workbench.runtimes.base import Decoding, LoadOptions
 from workbench.runtimes.llama_cpp import RUNTIME
 
 def listening():
@@ -186,7 +188,7 @@ def listening():
 
 for _ in range(2):
     session = RUNTIME.load(Artifact(Path(sys.argv[1]), None), LoadOptions(context=256, threads=1))
-    session.generate(["SELECT"], [";"], 8)
+    session.generate(["SELECT"], Decoding((";",), 8))
     session.time_one("SELECT", 4)
     own = {os.readlink(entry) for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()}
     assert not listening() & own

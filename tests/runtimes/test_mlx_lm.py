@@ -21,7 +21,7 @@ from workbench.formats.mlx import FORMAT, MlxOptions
 from workbench.kernels.mlx_affine import dequantize
 from workbench.nano import DATA_DIR, MODEL_DIR
 from workbench.questions import load_question_set
-from workbench.runtimes.base import LoadOptions
+from workbench.runtimes.base import Decoding, LoadOptions
 from workbench.runtimes.mlx_lm import RUNTIME
 
 pytest.importorskip("mlx.core", reason="MLX is not installed: pip install 'mlx[cpu]'")
@@ -211,7 +211,7 @@ def test_the_bundled_model_answers_as_in_transformers(nano):
     model = reference(MODEL_DIR)
     put_back(model, nano.path, 8)
     with load(nano, context=1024) as opened:
-        answers = opened.generate(questions(), ["```"], 64)
+        answers = opened.generate(questions(), Decoding(("```",), 64))
         for text, answer in zip(questions(), answers, strict=True):
             ids = torch.tensor([opened.tokenize(text)])
             out = model.generate(
@@ -225,11 +225,13 @@ def test_the_bundled_model_answers_as_in_transformers(nano):
 
 
 def test_answers_do_not_depend_on_company_or_order(session):
-    alone = [session.generate([prompt], [], 24)[0] for prompt in PROMPTS]
+    alone = [session.generate([prompt], Decoding(max_new_tokens=24))[0] for prompt in PROMPTS]
     seen: list[tuple[int, int]] = []
-    together = session.generate([*PROMPTS, PROMPTS[2]], [], 24, lambda done, total: seen.append((done, total)))
+    together = session.generate(
+        [*PROMPTS, PROMPTS[2]], Decoding(max_new_tokens=24), lambda done, total: seen.append((done, total))
+    )
     assert together == [*alone, alone[2]]
-    assert session.generate(PROMPTS[::-1], [], 24) == alone[::-1]
+    assert session.generate(PROMPTS[::-1], Decoding(max_new_tokens=24)) == alone[::-1]
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
     assert seen[-1] == (5, 5)
     logits = session.logits(PROMPTS)
@@ -238,25 +240,25 @@ def test_answers_do_not_depend_on_company_or_order(session):
 
 
 def test_an_answer_ends_at_a_stop_and_at_the_end_of_text(session, monkeypatch):
-    free = session.generate([PROMPTS[2]], [], 24)[0]
+    free = session.generate([PROMPTS[2]], Decoding(max_new_tokens=24))[0]
     assert (free.new_tokens, free.finished) == (24, False)
     stop = free.text[len(free.text) // 2 :][:2]
-    cut = session.generate([PROMPTS[2]], ["", stop], 24)[0]
+    cut = session.generate([PROMPTS[2]], Decoding(("", stop), 24))[0]
     assert cut.finished
     assert cut.text == free.text[: free.text.find(stop)]
     assert cut.new_tokens < 24
     monkeypatch.setitem(session._config, "eos_token_id", session.tokenize(free.text)[4:6])
-    assert session.generate([PROMPTS[2]], [], 24)[0].finished
+    assert session.generate([PROMPTS[2]], Decoding(max_new_tokens=24))[0].finished
 
 
 def test_the_context_ends_an_answer_and_refuses_a_prompt(tiny):
     with load(tiny, context=64) as opened:
         room = 64 - opened.count_tokens("abc " * 8)
-        answers = opened.generate(["abc " * 8, "abc"], [], 64)
+        answers = opened.generate(["abc " * 8, "abc"], Decoding(max_new_tokens=64))
         assert [answer.new_tokens for answer in answers] == [room, 64 - opened.count_tokens("abc")]
         assert not answers[0].finished
         with pytest.raises(WorkbenchError, match="do not fit the context of 64 tokens"):
-            opened.generate(["abc " * 80], [], 8)
+            opened.generate(["abc " * 80], Decoding(max_new_tokens=8))
         with pytest.raises(WorkbenchError, match="do not fit"):
             opened.time_one("abc", 64)
 
@@ -264,17 +266,17 @@ def test_the_context_ends_an_answer_and_refuses_a_prompt(tiny):
 def test_a_sliding_window_limits_the_context(tiny_checkpoint, tmp_path):
     source = changed(tiny_checkpoint("mistral"), tmp_path / "source", sliding_window=32)
     with load(artifact(source, tmp_path / "out", "mistral"), context=999) as opened:
-        assert opened.generate(["a"], [], 100)[0].new_tokens == 31
+        assert opened.generate(["a"], Decoding(max_new_tokens=100))[0].new_tokens == 31
 
 
 def test_timing_ignores_the_end_of_text_and_keeps_nothing(session, monkeypatch):
-    before = session.generate(PROMPTS, [], 8)
+    before = session.generate(PROMPTS, Decoding(max_new_tokens=8))
     monkeypatch.setitem(session._config, "eos_token_id", list(range(512)))
     timing = session.time_one(PROMPTS[3], 9)
     assert (timing.prompt_tokens, timing.new_tokens) == (session.count_tokens(PROMPTS[3]), 9)
     assert 0 < timing.ttft_s < timing.total_s
     monkeypatch.undo()
-    assert session.generate(PROMPTS, [], 8) == before
+    assert session.generate(PROMPTS, Decoding(max_new_tokens=8)) == before
 
 
 def test_tokens_and_notes(session):

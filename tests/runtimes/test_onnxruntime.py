@@ -15,7 +15,7 @@ from workbench.formats.base import ConversionContext
 from workbench.formats.onnx import FORMAT, OnnxOptions
 from workbench.nano import MODEL_DIR
 from workbench.runtimes._onnx_engine import CHUNK, Reader
-from workbench.runtimes.base import LoadOptions
+from workbench.runtimes.base import Decoding, LoadOptions
 from workbench.runtimes.onnxruntime import RUNTIME, OnnxSession
 
 ort = pytest.importorskip("onnxruntime")
@@ -90,11 +90,11 @@ def test_logits_are_told_for_each_prompt(session) -> None:
 
 
 def test_text_and_counts(session) -> None:
-    answer = session.generate([PROMPTS[0]], [], 12)[0]
+    answer = session.generate([PROMPTS[0]], Decoding(max_new_tokens=12))[0]
     assert (answer.new_tokens, answer.finished) == (12, False)
     assert answer.prompt_tokens == session.count_tokens(PROMPTS[0])
     stop = answer.text[len(answer.text) // 2 :][:3]
-    stopped = session.generate([PROMPTS[0]], [stop], 12)[0]
+    stopped = session.generate([PROMPTS[0]], Decoding((stop,), 12))[0]
     assert stopped.finished
     assert stopped.text == answer.text.split(stop)[0]
     assert 1 <= stopped.new_tokens <= 12
@@ -103,7 +103,7 @@ def test_text_and_counts(session) -> None:
 
 def test_an_answer_ends_with_the_end_of_text(bundled) -> None:
     prompt = SCHEMA + "How many customers are there?\n\n### SQL\n```sql\n"
-    answer = bundled.generate([prompt], [], 200)[0]
+    answer = bundled.generate([prompt], Decoding(max_new_tokens=200))[0]
     assert answer.finished
     assert answer.new_tokens < 200
 
@@ -113,11 +113,13 @@ def test_answers_do_not_depend_on_company_or_order(artifacts, weights) -> None:
     prompts = [*PROMPTS, *OTHERS]
     with RUNTIME.load(artifacts[weights], ONE_THREAD) as loaded:
         assert min(map(loaded.count_tokens, prompts[:4])) > CHUNK
-        alone = [loaded.generate([prompt], ["```"], 32)[0] for prompt in prompts]
+        alone = [loaded.generate([prompt], Decoding(("```",), 32))[0] for prompt in prompts]
         seen = []
-        together = loaded.generate([*prompts, prompts[0]], ["```"], 32, lambda done, total: seen.append((done, total)))
+        together = loaded.generate(
+            [*prompts, prompts[0]], Decoding(("```",), 32), lambda done, total: seen.append((done, total))
+        )
         assert together == [*alone, alone[0]]
-        assert loaded.generate(prompts[::-1], ["```"], 32) == alone[::-1]
+        assert loaded.generate(prompts[::-1], Decoding(("```",), 32)) == alone[::-1]
         assert seen[-1] == (7, 7)
         assert [done for done, _ in seen] == sorted(done for done, _ in seen)
 
@@ -168,7 +170,7 @@ def test_notes_say_what_is_computed_otherwise(artifacts, session) -> None:
 
 def test_what_does_not_fit_is_said(session) -> None:
     with pytest.raises(WorkbenchError, match="context"):
-        session.generate([SCHEMA * 40], [], 8)
+        session.generate([SCHEMA * 40], Decoding(max_new_tokens=8))
     with pytest.raises(WorkbenchError, match="context"):
         session.time_one(PROMPTS[0], 500)
 

@@ -16,7 +16,7 @@ from workbench.errors import ArtifactError, PrerequisiteError, WorkbenchError
 from workbench.formats import fp16, gptq, int8
 from workbench.formats.base import ConversionContext
 from workbench.runtimes import _decode
-from workbench.runtimes.base import LoadOptions
+from workbench.runtimes.base import Decoding, LoadOptions
 from workbench.runtimes.transformers import RUNTIME
 
 FORMATS = {"fp16": fp16.FORMAT, "int8": int8.FORMAT, "gptq": gptq.FORMAT}
@@ -80,7 +80,7 @@ def test_batches_write_what_generate_writes(architecture, name, load):
     with load(architecture, name) as session:
         expected = one_at_a_time(session, prompts())
         assert len({tuple(tokens) for tokens in expected}) > 8  # not all the same by degeneration
-        answers = session.generate(prompts(), [], NEW)
+        answers = session.generate(prompts(), Decoding(max_new_tokens=NEW))
         for tokens, answer in zip(expected, answers, strict=True):
             assert answer.text == session._tokens.tokenizer.decode(tokens, skip_special_tokens=True)
             assert answer.new_tokens == len(tokens)
@@ -89,18 +89,20 @@ def test_batches_write_what_generate_writes(architecture, name, load):
 @pytest.mark.parametrize("rows", [1, 3])
 def test_the_size_of_batches_changes_nothing(rows, load, monkeypatch):
     with load("gpt_bigcode", "fp16") as session:
-        expected = session.generate(prompts(), [], NEW)
+        expected = session.generate(prompts(), Decoding(max_new_tokens=NEW))
         monkeypatch.setattr(_decode, "MOST_ROWS", rows)
-        assert session.generate(prompts(), [], NEW) == expected
+        assert session.generate(prompts(), Decoding(max_new_tokens=NEW)) == expected
 
 
 def test_an_answer_ends_before_the_first_stop(load):
     with load("gpt_bigcode", "fp16") as session:
-        whole = session.generate(prompts(), [], NEW)
+        whole = session.generate(prompts(), Decoding(max_new_tokens=NEW))
         long = [answer.text for answer in whole if len(answer.text) > 8]
         stop = [long[0][5:7], long[-1][2]]
         seen = []
-        answers = session.generate(prompts(), stop, NEW, lambda done, total: seen.append((done, total)))
+        answers = session.generate(
+            prompts(), Decoding(tuple(stop), NEW), lambda done, total: seen.append((done, total))
+        )
         assert seen[-1] == (15, 15)
         for free, answer in zip(whole, answers, strict=True):
             cut = min((free.text.find(s) for s in stop if s in free.text), default=None)
@@ -115,7 +117,7 @@ def test_an_answer_ends_at_the_end_of_text(load):
     with load("gpt_bigcode", "fp16") as session:
         tokens = one_at_a_time(session, prompts()[:1])[0]
         session.model.generation_config.eos_token_id = tokens[4]
-        answer = session.generate(prompts()[:1], [], NEW)[0]
+        answer = session.generate(prompts()[:1], Decoding(max_new_tokens=NEW))[0]
         assert answer.finished
         assert answer.new_tokens == tokens.index(tokens[4]) + 1
 
@@ -123,19 +125,19 @@ def test_an_answer_ends_at_the_end_of_text(load):
 def test_the_context_ends_an_answer_and_refuses_a_prompt(load):
     with load("gpt_bigcode", "fp16", context=64) as session:
         room = 64 - session.count_tokens("abc " * 8)
-        answers = session.generate(["abc " * 8, "abc"], [], 64)
+        answers = session.generate(["abc " * 8, "abc"], Decoding(max_new_tokens=64))
         assert answers[0].new_tokens == room
         assert not answers[0].finished
         assert answers[1].new_tokens == 64 - session.count_tokens("abc")
         with pytest.raises(WorkbenchError, match="do not fit the context of 64 tokens"):
-            session.generate(["abc " * 80], [], 8)
+            session.generate(["abc " * 80], Decoding(max_new_tokens=8))
         with pytest.raises(WorkbenchError, match="do not fit"):
             session.time_one("abc", 64)
 
 
 def test_the_context_is_never_more_than_the_model_was_built_for(load):
     with load("llama", "fp16", context=9999) as session:
-        assert session.generate(["a"], [], 1500)[0].new_tokens <= 1023
+        assert session.generate(["a"], Decoding(max_new_tokens=1500))[0].new_tokens <= 1023
 
 
 def test_timing_ignores_the_end_of_text(load):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from workbench.runtimes._groups import Group, make_groups
-from workbench.runtimes.base import Generation
+from workbench.runtimes.base import Decoding, Generation
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -85,13 +85,14 @@ class Decoder:
     budget_bytes: int
 
     def run(
-        self, prompts: Sequence[list[int]], max_new_tokens: int, progress: Callable[[int, int], None] | None
+        self, prompts: Sequence[list[int]], decoding: Decoding, progress: Callable[[int, int], None] | None
     ) -> list[Generation]:
         """Answers in the order of the prompts (token ids; each shorter than the context)."""
         answers: dict[int, Generation] = {}
-        for group in make_groups(prompts, lambda prefix, own: self._most_rows(prefix, own, max_new_tokens)):
+        new, most = decoding.max_new_tokens, decoding.most_rows or MOST_ROWS
+        for group in make_groups(prompts, lambda prefix, own: min(most, self._most_rows(prefix, own, new))):
             rows = [prompts[member] for member in group.members]
-            for member, tokens in zip(group.members, self._group(group, rows, max_new_tokens), strict=True):
+            for member, tokens in zip(group.members, self._group(group, rows, new), strict=True):
                 answers[member] = self.stops.generation(len(prompts[member]), tokens, self.ends)
             if progress:
                 progress(len(answers), len(prompts))

@@ -1,7 +1,7 @@
 """What every engine offers: load an artifact, answer prompts, time one answer.
 
-``Session`` is a loaded artifact. Decoding is greedy and deterministic, as SQLCoder's authors
-evaluated it, so that two artifacts differ only by their weights.
+``Session`` is a loaded artifact. ``Decoding`` says how it answers: nothing is ever drawn at random, so that two
+artifacts differ only by their weights.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from workbench.artifact import Artifact
+from workbench.errors import WorkbenchError
 from workbench.plugins import installed_version
 
 if TYPE_CHECKING:
@@ -81,6 +82,29 @@ class LoadOptions:
     threads: int = 2
 
 
+@dataclass(frozen=True)
+class Decoding:
+    """How answers are written; the defaults are greedy and as defog limits them.
+
+    Attributes:
+        stop: texts that end an answer.
+        max_new_tokens: limit per answer, the token that ends it included.
+        beams: answers followed side by side, the most probable of which is told; 1 is greedy.
+        most_rows: prompts of one batch at most, where an engine makes batches; ``None`` leaves it to the engine.
+            Answers must not depend on it, so what changes with it is the engine's noise.
+    """
+
+    stop: tuple[str, ...] = ()
+    max_new_tokens: int = 300
+    beams: int = 1
+    most_rows: int | None = None
+
+    def check_one_beam(self, engine: str) -> None:
+        """Refuse several beams for an engine that follows one answer only."""
+        if self.beams > 1:
+            raise WorkbenchError(f"{engine} answers with one beam; leave --beams out, or leave out its recipes")
+
+
 class Session(ABC):
     """A loaded artifact; use as a context manager.
 
@@ -95,13 +119,13 @@ class Session(ABC):
 
     @abstractmethod
     def generate(
-        self,
-        prompts: Sequence[str],
-        stop: Sequence[str],
-        max_new_tokens: int,
-        progress: Callable[[int, int], None] | None = None,
+        self, prompts: Sequence[str], decoding: Decoding, progress: Callable[[int, int], None] | None = None
     ) -> list[Generation]:
-        """Greedy answers in the order of the prompts; batching is the engine's affair."""
+        """Deterministic answers in the order of the prompts; batching is the engine's affair.
+
+        Raises:
+            WorkbenchError: a prompt does not fit, or the engine cannot do what is asked.
+        """
 
     @abstractmethod
     def time_one(self, prompt: str, new_tokens: int) -> Timing:
@@ -109,7 +133,7 @@ class Session(ABC):
 
     def greedy(self, prompts: Sequence[str], count: int) -> list[list[int]]:
         """Ids of the first ``count`` tokens of each answer, whatever they say; fewer where the text ends before."""
-        return [list(answer.tokens) for answer in self.generate(prompts, (), count)]
+        return [list(answer.tokens) for answer in self.generate(prompts, Decoding(max_new_tokens=count))]
 
     @abstractmethod
     def logits(self, prompts: Sequence[str]) -> list[NDArray[np.float32]]:

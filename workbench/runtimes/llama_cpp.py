@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.artifact import Artifact
 from workbench.errors import ArtifactError, PrerequisiteError, WorkbenchError
-from workbench.runtimes.base import EngineFacts, Generation, LoadOptions, Runtime, Session, Timing
+from workbench.runtimes.base import Decoding, EngineFacts, Generation, LoadOptions, Runtime, Session, Timing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,15 +59,12 @@ class LlamaCppSession(Session):
         self.server()
 
     def generate(
-        self,
-        prompts: Sequence[str],
-        stop: Sequence[str],
-        max_new_tokens: int,
-        progress: Callable[[int, int], None] | None = None,
+        self, prompts: Sequence[str], decoding: Decoding, progress: Callable[[int, int], None] | None = None
     ) -> list[Generation]:
         """Greedy answers; each distinct prompt is computed once, after the prompts it shares most with."""
+        decoding.check_one_beam("llama.cpp")
         server = self.server()
-        request = {"max_tokens": max_new_tokens, "stop": list(stop), **GREEDY}
+        request = {"max_tokens": decoding.max_new_tokens, "stop": list(decoding.stop), **GREEDY}
         answers: dict[str, Generation] = {}
         done = 0
         for prompt in sorted(set(prompts)):

@@ -14,7 +14,7 @@ memory say nothing about a Mac (MLX's wheel for Linux, ``mlx[cpu]``, comes with 
 Example::
 
     with RUNTIME.load(open_artifact(folder), LoadOptions(device="mps")) as session:
-        session.generate([prompt], stop=["```"], max_new_tokens=64)
+        session.generate([prompt], Decoding(stop=("```",), max_new_tokens=64))
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from workbench.artifact import Artifact
 from workbench.errors import ArtifactError, PrerequisiteError, WorkbenchError
 from workbench.quiet import quiet_libraries
 from workbench.runtimes._prompt_tokens import PromptTokens
-from workbench.runtimes.base import EngineFacts, Generation, LoadOptions, Runtime, Session, Timing
+from workbench.runtimes.base import Decoding, EngineFacts, Generation, LoadOptions, Runtime, Session, Timing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -106,22 +106,19 @@ class MlxLmSession(Session):
         self._reader = PromptReader(model)
 
     def generate(
-        self,
-        prompts: Sequence[str],
-        stop: Sequence[str],
-        max_new_tokens: int,
-        progress: Callable[[int, int], None] | None = None,
+        self, prompts: Sequence[str], decoding: Decoding, progress: Callable[[int, int], None] | None = None
     ) -> list[Generation]:
         """Greedy answers; each distinct prompt is computed once, after the prompts it shares most with."""
+        decoding.check_one_beam("mlx-lm")
         from workbench.runtimes._decode import Stops
 
         use_device(self._device)
-        stops = Stops(self._tokens.tokenizer, stop, self._config["vocab_size"])
+        stops = Stops(self._tokens.tokenizer, decoding.stop, self._config["vocab_size"])
         encoded = {prompt: self._tokens.encode(prompt, 1) for prompt in prompts}
         answers: dict[str, Generation] = {}
         done = 0
         for prompt in sorted(encoded):
-            answers[prompt] = self._answer(encoded[prompt], stops, max_new_tokens)
+            answers[prompt] = self._answer(encoded[prompt], stops, decoding.max_new_tokens)
             done += prompts.count(prompt)
             if progress:
                 progress(done, len(prompts))

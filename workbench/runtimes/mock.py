@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.artifact import Artifact
 from workbench.errors import WorkbenchError
-from workbench.runtimes.base import Generation, LoadOptions, Runtime, Session, Timing
+from workbench.runtimes.base import Decoding, Generation, LoadOptions, Runtime, Session, Timing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,11 +31,7 @@ class MockSession(Session):
         self.representative = bool(settings.get("representative", True))
 
     def generate(
-        self,
-        prompts: Sequence[str],
-        stop: Sequence[str],
-        max_new_tokens: int,
-        progress: Callable[[int, int], None] | None = None,
+        self, prompts: Sequence[str], decoding: Decoding, progress: Callable[[int, int], None] | None = None
     ) -> list[Generation]:
         """The settings' answer for each prompt; may crash or sleep first when told to."""
         if self._settings.get("crash"):
@@ -44,7 +40,7 @@ class MockSession(Session):
         answer = str(self._settings.get("answer", "SELECT 1"))
         if progress:
             progress(len(prompts), len(prompts))
-        tokens, length = tuple(self.tokenize(answer))[:max_new_tokens], self.count_tokens(answer)
+        tokens, length = tuple(self.tokenize(answer))[: decoding.max_new_tokens], self.count_tokens(answer)
         return [Generation(answer, self.count_tokens(prompt), length, True, tokens) for prompt in prompts]
 
     def time_one(self, prompt: str, new_tokens: int) -> Timing:

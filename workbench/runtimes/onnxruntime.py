@@ -11,7 +11,7 @@ A model of a few megabytes runs on one thread: computing a token takes less time
 Example::
 
     with RUNTIME.load(open_artifact(folder), LoadOptions()) as session:
-        session.generate([prompt], stop=["```"], max_new_tokens=64)
+        session.generate([prompt], Decoding(stop=("```",), max_new_tokens=64))
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from workbench.quiet import quiet_libraries
 from workbench.runtimes._decode import Stops
 from workbench.runtimes._onnx_engine import Cache, Engine, Reader, onnxruntime, open_session
 from workbench.runtimes._prompt_tokens import PromptTokens
-from workbench.runtimes.base import EngineFacts, Generation, LoadOptions, Runtime, Session, Timing
+from workbench.runtimes.base import Decoding, EngineFacts, Generation, LoadOptions, Runtime, Session, Timing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -104,21 +104,18 @@ class OnnxSession(Session):
         self._ends = _ends(folder, self._config, tokenizer)
 
     def generate(
-        self,
-        prompts: Sequence[str],
-        stop: Sequence[str],
-        max_new_tokens: int,
-        progress: Callable[[int, int], None] | None = None,
+        self, prompts: Sequence[str], decoding: Decoding, progress: Callable[[int, int], None] | None = None
     ) -> list[Generation]:
         """Greedy answers; each distinct prompt is computed once, after the prompts it shares most with."""
+        decoding.check_one_beam("onnxruntime")
         encoded = [tuple(self._tokens.encode(prompt, 1)) for prompt in prompts]
-        stops = Stops(self._tokens.tokenizer, stop, self._config["vocab_size"])
+        stops = Stops(self._tokens.tokenizer, decoding.stop, self._config["vocab_size"])
         distinct = sorted(set(encoded))
         reader = Reader(self._engine, distinct)
         answers: dict[tuple[int, ...], Generation] = {}
         done = 0
         for place, ids in enumerate(distinct):
-            limit = min(max_new_tokens, self._tokens.context - len(ids))
+            limit = min(decoding.max_new_tokens, self._tokens.context - len(ids))
             written = self._write(*reader.read(place), stops, limit)
             answers[ids] = stops.generation(len(ids), written, self._ends)
             done += encoded.count(ids)

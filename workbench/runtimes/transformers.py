@@ -10,7 +10,7 @@ answers go through our own loop (``_decode``), which gives the same tokens much 
 Example::
 
     with RUNTIME.load(open_artifact(folder), LoadOptions()) as session:
-        session.generate([prompt], stop=["```"], max_new_tokens=64)
+        session.generate([prompt], Decoding(stop=("```",), max_new_tokens=64))
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from workbench.artifact import Artifact
 from workbench.errors import ArtifactError, PrerequisiteError, WorkbenchError
 from workbench.quiet import quiet_libraries
 from workbench.runtimes._prompt_tokens import PromptTokens
-from workbench.runtimes.base import EngineFacts, Generation, LoadOptions, Runtime, Session, Timing
+from workbench.runtimes.base import Decoding, EngineFacts, Generation, LoadOptions, Runtime, Session, Timing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -110,25 +110,22 @@ class TransformersSession(Session):
         self._device = options.device
 
     def generate(
-        self,
-        prompts: Sequence[str],
-        stop: Sequence[str],
-        max_new_tokens: int,
-        progress: Callable[[int, int], None] | None = None,
+        self, prompts: Sequence[str], decoding: Decoding, progress: Callable[[int, int], None] | None = None
     ) -> list[Generation]:
         """Batched greedy answers; see ``Session.generate``."""
+        decoding.check_one_beam("transformers")
         import torch
 
         from workbench.kernels.shared_prefix import NAME
         from workbench.runtimes._decode import Decoder, Stops
 
         encoded = [self._tokens.encode(prompt, 1) for prompt in prompts]
-        stops = Stops(self._tokens.tokenizer, stop, self.model.config.vocab_size)
+        stops = Stops(self._tokens.tokenizer, decoding.stop, self.model.config.vocab_size)
         decoder = Decoder(self.model, self._ends(), stops, self._tokens.context, self._budget_bytes())
         with torch.inference_mode(), quiet_libraries():
             self.model.set_attn_implementation(NAME)
             try:
-                return decoder.run(encoded, max_new_tokens, progress)
+                return decoder.run(encoded, decoding, progress)
             finally:
                 self.model.set_attn_implementation("sdpa")
 
