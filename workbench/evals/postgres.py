@@ -7,8 +7,10 @@ user's; everything made there carries the prefix ``workbench_`` and a random tok
 server's templates.
 
     with Server.embedded() as server:
-        database = server.database(question_set, "broker")
+        database = server.database(question_set, "broker")      # stays loaded until the server is closed
         database.run("SELECT 1", timeout_s=5, max_rows=10)
+        with server.loan("mine", "CREATE TABLE t (a int)") as database:      # may be dropped afterwards
+            ...
 """
 
 from __future__ import annotations
@@ -18,14 +20,15 @@ import hashlib
 import re
 import secrets
 import threading
-from collections.abc import Hashable
-from contextlib import suppress
+from collections.abc import Hashable, Iterable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from workbench.errors import EvaluationError, PrerequisiteError
+from workbench.errors import EvaluationError, PrerequisiteError, WorkbenchError
 from workbench.evals import sandbox
 from workbench.evals.embedded import EmbeddedPostgres
 
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from workbench.questions import QuestionSet
 
 PREFIX = "workbench_"
+KEPT = 8  # databases given back that stay loaded, for whoever asks for the same script next
 _COPY_BLOCK = re.compile(r"^(COPY\s[^;]*\sFROM\s+stdin[^;]*;)[^\n]*\n(.*?)^\\\.\s*$", re.MULTILINE | re.DOTALL | re.I)
 
 
@@ -61,6 +65,16 @@ class Database:
         return sandbox.Session(self.conninfo, timeout_s)
 
 
+@dataclass
+class _Loaded:
+    """A database, perhaps still loading, and how many use it."""
+
+    key: Hashable
+    name: str  # the server's name for it
+    database: Future[Database] = field(default_factory=Future)
+    loans: int = 0
+
+
 class Server:
     """A Postgres server with the databases loaded into it. Close it, or use it as a context manager."""
 
@@ -70,8 +84,8 @@ class Server:
         self.role = f"{PREFIX}{self.token}"
         self._password = secrets.token_hex(16)
         self._postgres = postgres
-        self._databases: dict[Hashable, Database] = {}
-        self._names: list[str] = []
+        self._databases: dict[Hashable, _Loaded] = {}  # the latest given back last
+        self._made = 0
         self._lock = threading.Lock()
         self._open = True
         self._create_role()
@@ -111,12 +125,27 @@ class Server:
         Raises:
             EvaluationError: the files are missing or their SQL fails.
         """
-        script = f"{question_set.schema(name)}\n;\n{question_set.rows(name)}"
-        key = (hashlib.sha256(script.encode()).digest(), date.today())
-        with self._lock:
-            if key not in self._databases:
-                self._databases[key] = self._load(name, script)
-            return self._databases[key]
+        return self._borrow(name, f"{question_set.schema(name)}\n;\n{question_set.rows(name)}").database.result()
+
+    @contextmanager
+    def loan(self, name: str, script: str) -> Iterator[Database]:
+        """The database a script makes, for as long as the block lasts.
+
+        Equal scripts share one database. Afterwards the last few stay loaded and the others are dropped, so hundreds
+        of scripts need no more room than a handful.
+
+        Args:
+            name: what an error calls it.
+            script: SQL that makes tables and fills them, ``COPY ... FROM stdin`` blocks included.
+
+        Raises:
+            EvaluationError: the script fails.
+        """
+        loaded = self._borrow(name, script)
+        try:
+            yield loaded.database.result()
+        finally:
+            self._give_back(loaded)
 
     def close(self) -> None:
         """Drop what was made and stop the server if it was started here; safe to call twice."""
@@ -128,7 +157,7 @@ class Server:
         if self._postgres and self._postgres.temporary:
             self._postgres.stop()
             return
-        self._drop()
+        self._drop([loaded.name for loaded in self._databases.values()], role=True)
         if self._postgres:
             self._postgres.stop()
 
@@ -166,12 +195,47 @@ class Server:
             except psycopg.Error as error:
                 raise PrerequisiteError(f"cannot create a role in Postgres; grant the right to: {error}") from error
 
-    def _load(self, name: str, script: str) -> Database:
+    def _borrow(self, name: str, script: str) -> _Loaded:
+        """A database, loaded by whoever asks first; the others wait for that."""
+        key = _key(script)
+        with self._lock:
+            loaded = self._databases.get(key)
+            first = loaded is None
+            if loaded is None:
+                loaded = self._databases[key] = _Loaded(key, f"{self.role}_{self._made}")
+                self._made += 1
+            loaded.loans += 1
+        if first:
+            self._fill(loaded, name, script)
+        loaded.database.result()
+        return loaded
+
+    def _fill(self, loaded: _Loaded, name: str, script: str) -> None:
+        try:
+            loaded.database.set_result(self._load(name, loaded.name, script))
+        except WorkbenchError as error:
+            loaded.database.set_exception(error)
+        finally:
+            if loaded.database.cancel() or loaded.database.exception():  # it has no result, nor will it have one
+                with self._lock:
+                    del self._databases[loaded.key]
+                self._drop([loaded.name])
+
+    def _give_back(self, loaded: _Loaded) -> None:
+        """End a loan and drop what has been idle longest, beyond the few that are kept."""
+        with self._lock:
+            loaded.loans -= 1
+            self._databases[loaded.key] = self._databases.pop(loaded.key)
+            idle = [other for other in self._databases.values() if not other.loans]
+            dropped = idle[:-KEPT]
+            for other in dropped:
+                del self._databases[other.key]
+        self._drop(other.name for other in dropped)
+
+    def _load(self, name: str, unique: str, script: str) -> Database:
         import psycopg
         from psycopg.conninfo import make_conninfo
 
-        unique = f"{self.role}_{len(self._names)}"
-        self._names.append(unique)
         try:
             with self._connect() as connection:
                 connection.execute(f"CREATE DATABASE {unique} TEMPLATE template0 ENCODING 'UTF8' {_locale(connection)}")
@@ -180,23 +244,36 @@ class Server:
             with self._connect(unique) as connection:
                 run_script(connection, script)
                 connection.execute(sandbox.LOCK_DOWN.format(role=self.role).encode())
-        except psycopg.Error as error:
+        except (psycopg.Error, ValueError) as error:
             raise EvaluationError(f"database {name!r} does not load; correct its SQL: {error}") from error
         account = {"user": self.role, "password": self._password}
         return Database(name, make_conninfo(self.conninfo, dbname=unique, **account))
 
-    def _drop(self) -> None:
-        """Remove role and databases; a server that is already gone has nothing left to drop."""
+    def _drop(self, names: Iterable[str], role: bool = False) -> None:
+        """Remove databases, and the role; a server that is already gone has nothing left to drop."""
         import psycopg
 
         with suppress(PrerequisiteError, psycopg.Error), self._connect() as connection:
-            for name in self._names:
+            for name in names:
                 connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-            connection.execute(f"DROP ROLE IF EXISTS {self.role}")
+            if role:
+                connection.execute(f"DROP ROLE IF EXISTS {self.role}")
+
+
+def _key(script: str) -> Hashable:
+    """What makes two databases the same; rows may say ``CURRENT_DATE``, so the day is part of it."""
+    return hashlib.sha256(script.encode(errors="surrogatepass")).digest(), date.today()
 
 
 def run_script(connection: psycopg.Connection, script: str) -> None:
-    """Run SQL that may hold ``COPY ... FROM stdin`` blocks as pg_dump writes them."""
+    """Run SQL that may hold ``COPY ... FROM stdin`` blocks as pg_dump writes them.
+
+    Raises:
+        psycopg.Error: a statement fails.
+        ValueError: the text is no valid Unicode, or holds a null character, at which it would silently be cut off.
+    """
+    if "\0" in script:
+        raise ValueError("it holds a null character")
     position = 0
     for block in _COPY_BLOCK.finditer(script):
         connection.execute(script[position : block.start()].encode())

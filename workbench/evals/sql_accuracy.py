@@ -14,10 +14,11 @@ no query). A gold that fails is an EvaluationError.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from workbench.errors import EvaluationError
@@ -27,7 +28,7 @@ from workbench.evals.golds import Gold, run_golds
 from workbench.evals.parse_gate import gate
 from workbench.evals.postgres import Database, Server
 from workbench.evals.sandbox import QueryFailed
-from workbench.questions import Question, QuestionSet
+from workbench.questions import QuestionSet
 
 TIMEOUT_S = 5.0  # per candidate
 MAX_ROWS = 100_000  # per gold; a candidate is read to one row past its longest gold
@@ -46,6 +47,11 @@ class Verdict:
         exact: correct, and its columns are the gold's in the same order with none besides.
         reason: why, in a few words; empty for an exact answer.
         sql: the statement that was scored.
+        weak: why luck could match the gold (``empty``, ``all NULL``, ``single cell``), or empty.
+        seconds: how long the query ran, with its connection.
+        chance_hit: whether a correct answer to a weak gold fails on a second copy of the data; ``None`` unless tried.
+        defog_correct: correct by sql-eval's own rules; ``None`` unless scored so.
+        defog_exact: sql-eval's ``exact_match``; ``None`` unless scored so.
     """
 
     question_id: str
@@ -53,6 +59,28 @@ class Verdict:
     exact: bool
     reason: str
     sql: str
+    weak: str = ""
+    seconds: float = field(default=0.0, compare=False)
+    chance_hit: bool | None = None
+    defog_correct: bool | None = None
+    defog_exact: bool | None = None
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One answer with all that is needed to judge it.
+
+    Attributes:
+        question_id: shown in the verdict.
+        answer: the model's text.
+        gold: what right answers return on ``database``.
+        database: where to run it.
+    """
+
+    question_id: str
+    answer: str
+    gold: Gold
+    database: Database
 
 
 def score_predictions(
@@ -86,15 +114,27 @@ def score_predictions(
     databases = {name: server.database(question_set, name) for name in question_set.db_names()}
     golds = _golds(question_set, databases, max_rows)
 
-    def score(question: Question, answer: str) -> Verdict:
-        return _score(question, answer, golds[question.id], databases[question.db_name], timeout_s)
+    attempts = [
+        Attempt(question.id, answer, golds[question.id], databases[question.db_name])
+        for question, answer in zip(questions, answers, strict=True)
+    ]
+    return score_attempts(attempts, timeout_s, progress)
 
+
+def score_attempts(
+    attempts: Sequence[Attempt], timeout_s: float = TIMEOUT_S, progress: Callable[[int, int], None] | None = None
+) -> list[Verdict]:
+    """Verdicts in the order of the attempts, of which a few run at a time.
+
+    Raises:
+        EvaluationError: the server is gone.
+    """
     verdicts: list[Verdict] = []
-    with _workers() as pool:
-        for verdict in pool.map(score, questions, answers):
+    with workers() as pool:
+        for verdict in pool.map(lambda attempt: score_attempt(attempt, timeout_s), attempts):
             verdicts.append(verdict)
             if progress:
-                progress(len(verdicts), len(questions))
+                progress(len(verdicts), len(attempts))
     return verdicts
 
 
@@ -110,12 +150,12 @@ def _golds(question_set: QuestionSet, databases: dict[str, Database], max_rows: 
         questions = [question for question in question_set.questions if question.db_name == name]
         return run_golds(questions, databases[name], max_rows)
 
-    with _workers() as pool:
+    with workers() as pool:
         return {key: gold for golds in pool.map(run, databases) for key, gold in golds.items()}
 
 
 @contextmanager
-def _workers() -> Iterator[ThreadPoolExecutor]:
+def workers() -> Iterator[ThreadPoolExecutor]:
     """A pool that on an error drops the work not begun, instead of finishing it first."""
     pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="sql-accuracy")
     try:
@@ -124,21 +164,31 @@ def _workers() -> Iterator[ThreadPoolExecutor]:
         pool.shutdown(cancel_futures=True)
 
 
-def _score(question: Question, answer: str, gold: Gold, database: Database, timeout_s: float) -> Verdict:
-    sql = extract_sql(answer)
-    if not sql:
-        return Verdict(question.id, "rejected", False, "no SQL in the answer", sql)
-    if reason := gate(sql):
-        return Verdict(question.id, "rejected", False, reason, sql)
-    longest = max(expected.count for expected in gold.answers)
+def score_attempt(attempt: Attempt, timeout_s: float = TIMEOUT_S) -> Verdict:
+    """Extract, gate, run, compare.
+
+    Raises:
+        EvaluationError: the server is gone.
+    """
+    sql = extract_sql(attempt.answer)
+    started = time.perf_counter()
+
+    def verdict(name: VerdictName, reason: str, exact: bool = False) -> Verdict:
+        seconds = time.perf_counter() - started
+        return Verdict(attempt.question_id, name, exact, reason, sql, attempt.gold.weak, seconds)
+
+    if reason := gate(sql) if sql else "no SQL in the answer":
+        return verdict("rejected", reason)
+    longest = max(expected.count for expected in attempt.gold.answers)
+    started = time.perf_counter()
     try:
-        table = database.run(sql, timeout_s=timeout_s, max_rows=longest + 1)
+        table = attempt.database.run(sql, timeout_s=timeout_s, max_rows=longest + 1)
     except QueryFailed as error:
-        return Verdict(question.id, "error", False, str(error), sql)
+        return verdict("error", str(error))
     if table.truncated:
-        return Verdict(question.id, "incorrect", False, f"over {longest} rows, the gold has {longest}", sql)
-    best = max((compare(expected, table.rows, table.width) for expected in gold.answers), key=_rank)
-    return Verdict(question.id, "correct" if best.correct else "incorrect", best.exact, best.reason, sql)
+        return verdict("incorrect", f"over {longest} rows, the gold has {longest}")
+    best = max((compare(expected, table.rows, table.width) for expected in attempt.gold.answers), key=_rank)
+    return verdict("correct" if best.correct else "incorrect", best.reason, best.exact)
 
 
 def _rank(comparison: Comparison) -> tuple[bool, bool]:
