@@ -1,11 +1,9 @@
-import json
-
 import pytest
 
-from workbench.errors import StorageError
 from workbench.evals.sql_accuracy import Verdict
+from workbench.predictions import Prediction
 from workbench.questions import Question, QuestionSet
-from workbench.scoring import set_scores, write_predictions
+from workbench.scoring import judged_predictions, set_scores
 
 QUESTIONS = tuple(Question(str(n), f"q{n}?", "SELECT 1", "db", "where", "easy") for n in range(4))
 
@@ -34,16 +32,12 @@ def test_flips_are_counted_against_the_reference(asked):
     assert flips["difference"] == -0.25
 
 
-def test_predictions_are_one_json_line_each(asked, tmp_path):
-    path = tmp_path / "new" / "p.jsonl"
-    write_predictions(path, asked, ["SELECT 'é'\n```"] * 4, verdicts(*["correct"] * 4))
-    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    assert [line["id"] for line in lines] == ["0", "1", "2", "3"]
-    assert lines[0]["answer"] == "SELECT 'é'\n```"
-    assert lines[0]["verdict"] == "correct"
-
-
-def test_predictions_that_cannot_be_written_are_a_storage_error(asked, tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError):
-        write_predictions(tmp_path / "file" / "p.jsonl", asked, [""] * 4, verdicts(*["correct"] * 4))
+def test_predictions_carry_their_verdicts(asked):
+    told = [Prediction("mine", str(n), "SELECT 1 ```", tokens=(1, n), further={"note": "kept"}) for n in range(4)]
+    judged = judged_predictions(asked, told, verdicts("correct", "error", "rejected", "incorrect"))
+    assert [one.further["verdict"] for one in judged] == ["correct", "error", "rejected", "incorrect"]
+    assert (judged[1].text, judged[1].tokens) == ("SELECT 1 ```", (1, 1))
+    assert judged[0].further == {
+        "note": "kept", "db_name": "db", "question": "q0?", "gold": "SELECT 1", "sql": "SELECT 1",
+        "verdict": "correct", "exact": True, "reason": "",
+    }  # fmt: skip

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from workbench.convert import Made, tool_versions
 from workbench.errors import WorkbenchError
 from workbench.measurements import artifact_measurements
 from workbench.plan import Plan, PlannedArtifact, plan_record
+from workbench.predictions import Prediction, digest_of, write_predictions
+from workbench.questions import QuestionSet
 from workbench.report import ArtifactReport, BuildReport, SetScores, recommend
-from workbench.scoring import set_scores, split_by_set, write_predictions
+from workbench.scoring import judged_predictions, set_scores, split_by_set
 from workbench.stages import Outcome
 from workbench.tables import score_text
 from workbench.trial import TrialResult
@@ -84,9 +87,30 @@ def _scored_sets(
     for index, one in enumerate(work.sets):
         own = verdicts[name][index]
         scored.append(set_scores(one, own, compared[index] if compared else None))
-        write_predictions(work.report_folder / "predictions" / f"{name}.{one.name}.jsonl", one, answers[index], own)
+        told = _predictions(work, name, one, work.shown[index], answers[index])
+        write_predictions(
+            work.report_folder / "predictions" / f"{name}.{one.name}.jsonl", judged_predictions(one, told, own)
+        )
     work.listener.note(f"{name}: " + ", ".join(f"{one.question_set} {score_text(one.overall)}" for one in scored))
     return tuple(scored)
+
+
+def _predictions(
+    work: Work, name: str, asked: QuestionSet, shown: Sequence[str], answers: Sequence[str]
+) -> list[Prediction]:
+    """One artifact's answers to one set, in the portable form."""
+    planned = next(row for row in work.plan.chosen if row.recipe.name == name)
+    return [
+        Prediction(
+            asked.name,
+            question.id,
+            answer,
+            digest_of(prompt),
+            model=f"{work.checkpoint.model_name} {name}",
+            engine=engine_name(planned),
+        )
+        for question, prompt, answer in zip(asked.questions, shown, answers, strict=True)
+    ]
 
 
 def build_report(work: Work, artifacts: tuple[ArtifactReport, ...], seconds: float) -> BuildReport:

@@ -1,17 +1,15 @@
-"""From verdicts to figures and to a file of predictions that anyone can score again."""
+"""From verdicts to figures, and to predictions that carry their verdicts."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
-from pathlib import Path
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
+from workbench.predictions import Prediction
 from workbench.questions import QuestionSet
 from workbench.report import SetScores
-from workbench.storage import storage_error
 
 if TYPE_CHECKING:
     from workbench.evals.postgres import Server
@@ -49,29 +47,23 @@ def set_scores(
     )
 
 
-def write_predictions(
-    path: Path, question_set: QuestionSet, answers: Sequence[str], verdicts: Sequence[Verdict]
-) -> None:
-    """One JSON line per question: what was asked, answered, extracted and judged."""
-    lines = [
-        json.dumps(
-            {
-                "id": question.id,
+def judged_predictions(
+    question_set: QuestionSet, predictions: Sequence[Prediction], verdicts: Sequence[Verdict]
+) -> list[Prediction]:
+    """Predictions with what was asked and how each was judged as further keys of their lines."""
+    return [
+        replace(
+            prediction,
+            further={
+                **prediction.further,
                 "db_name": question.db_name,
                 "question": question.question,
                 "gold": question.query,
-                "answer": answer,
                 "sql": verdict.sql,
                 "verdict": verdict.verdict,
                 "exact": verdict.exact,
                 "reason": verdict.reason,
             },
-            ensure_ascii=False,
         )
-        for question, answer, verdict in zip(question_set.questions, answers, verdicts, strict=True)
+        for question, prediction, verdict in zip(question_set.questions, predictions, verdicts, strict=True)
     ]
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise storage_error(error, path) from error
