@@ -3,21 +3,11 @@
 import math
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from workbench.errors import EvaluationError
+from workbench.evals.paired import Pairs, detectable_difference, newcombe_interval
 from workbench.evals.sql_accuracy import Verdict
-from workbench.evals.statistics import (
-    detectable_difference,
-    flips,
-    loss_gate,
-    mcnemar_exact,
-    newcombe_interval,
-    summarize,
-)
-
-COUNTS = st.integers(0, 60)
+from workbench.evals.statistics import Flipped, flipped, flips, group_flips, summarize
 
 
 def verdicts(pattern):
@@ -46,46 +36,32 @@ def test_different_questions_cannot_be_compared(other):
         flips(verdicts(other), verdicts("11" if other else ""))
 
 
-@pytest.mark.parametrize(
-    ("table", "interval"),
-    [((20, 2, 12, 16), (0.0562, 0.3292)), ((20, 12, 2, 16), (-0.3292, -0.0562)), ((36, 0, 0, 14), (-0.0491, 0.0491))],
-)
-def test_newcombe_intervals(table, interval):
-    assert newcombe_interval(*table) == pytest.approx(interval, abs=5e-5)
+def test_flips_keep_the_four_cells():
+    result = flips(verdicts("1110011100"), verdicts("1001011100"))
+    assert result.pairs == Pairs(4, 2, 1, 3)
+    assert result.interval == newcombe_interval(4, 2, 1, 3)
+    assert result.detectable == detectable_difference(10, 0.3)
 
 
-@given(COUNTS, COUNTS, COUNTS, COUNTS)
-def test_intervals_hold_the_difference_and_mirror(both, lost, gained, neither):
-    total = both + lost + gained + neither
-    if not total:
-        return
-    low, high = newcombe_interval(both, lost, gained, neither)
-    assert -1 - 1e-9 <= low <= (gained - lost) / total + 1e-12
-    assert (gained - lost) / total - 1e-12 <= high <= 1 + 1e-9
-    assert newcombe_interval(both, gained, lost, neither) == pytest.approx((-high, -low))
+def test_flips_by_category_and_hardness_add_up(ask):
+    question_set = ask("SELECT name FROM customer", "SELECT {id, name} FROM customer", "SELECT city, id FROM customer")
+    reference, variant = verdicts("110"), verdicts("101")
+    groups = group_flips(question_set, reference, variant)
+    assert list(groups) == ["category/group_by", "hardness/easy", "hardness/medium"]
+    assert groups["category/group_by"] == flips(reference, variant)
+    for kind in ("category", "hardness"):
+        found = [one for name, one in groups.items() if name.startswith(kind)]
+        assert sum(one.right_to_wrong for one in found) == 1
+        assert sum(one.wrong_to_right for one in found) == 1
 
 
-@given(st.integers(0, 14), st.integers(0, 14))
-def test_mcnemar_is_the_two_sided_binomial_test(lost, gained):
-    """The share of all equally likely splits that are at least as uneven as this one."""
-    total = lost + gained
-    uneven = [count for count in range(total + 1) if abs(2 * count - total) >= abs(lost - gained)]
-    assert mcnemar_exact(lost, gained) == pytest.approx(sum(math.comb(total, count) for count in uneven) / 2**total)
-
-
-def test_what_a_number_of_questions_can_show():
-    assert detectable_difference(175, 0.06) == pytest.approx(0.052, abs=5e-4)
-    assert detectable_difference(464, 0.06) == pytest.approx(0.032, abs=5e-4)
-    assert flips(verdicts("1" * 100), verdicts("1" * 94 + "0" * 6)).detectable == pytest.approx(
-        detectable_difference(100, 0.06)
-    )
-
-
-def test_the_gate_has_three_answers():
-    same = flips(verdicts("1" * 2000), verdicts("1" * 2000))
-    worse = flips(verdicts("1" * 1000), verdicts("1" * 900 + "0" * 100))
-    few = flips(verdicts("1" * 20), verdicts("1" * 19 + "0"))
-    assert [loss_gate(each, 0.02) for each in (same, worse, few)] == ["proved", "refuted", "not enough questions"]
+def test_which_questions_flipped_and_how():
+    reference, variant = verdicts("1101"), verdicts("1011")
+    assert flipped(reference, variant[::-1]) == [
+        Flipped("1", "correct", "incorrect"),
+        Flipped("2", "incorrect", "correct"),
+    ]
+    assert flipped(reference, reference) == []
 
 
 def test_summary_by_category_and_hardness(ask):

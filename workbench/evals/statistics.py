@@ -3,27 +3,32 @@
 Two variants of a model answer the same questions, so they are compared question by question. Only the questions
 on which they differ tell anything: ``right_to_wrong`` and ``wrong_to_right``. McNemar's exact test
 asks whether that split could be a coin's; Newcombe's interval says how large the difference may be. The net
-accuracy alone hides most of this: 5 to 14% of answers flip under a change of 2%.
+accuracy alone hides most of this: 5 to 14% of answers flip under a change of 2%. The arithmetic is in
+``workbench/evals/paired.py``.
 
-Sources: Q. McNemar, Psychometrika 12 (1947); R. G. Newcombe, Statistics in Medicine 17 (1998) 2635, method 10.
+    result = flips(of_fp16, of_int4)
+    by_group = group_flips(question_set, of_fp16, of_int4)      # "category/date" ..., "hardness/easy" ...
+    flipped(of_fp16, of_int4)                                   # which questions, and what became of each
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from workbench.errors import EvaluationError
 from workbench.evals.golds import expand
 from workbench.evals.hardness import CLASSES, hardness
+from workbench.evals.paired import (
+    INTERVAL_METHOD,
+    Pairs,
+    detectable_difference,
+    mcnemar_exact,
+    newcombe_interval,
+)
 from workbench.evals.sql_accuracy import Verdict
-from workbench.measure import Z_95, Score, wilson_interval
+from workbench.measure import Score
 from workbench.questions import Question, QuestionSet
-
-INTERVAL_METHOD = "Newcombe 1998, paired, method 10"
-Z_POWER_80 = 0.8416212335729143  # the 80% quantile of the standard normal distribution
 
 
 @dataclass(frozen=True)
@@ -34,40 +39,68 @@ class Flips:
         questions: how many both answered.
         right_to_wrong: answers the variant lost.
         wrong_to_right: answers the variant gained.
+        both_right: answers right in both.
         mcnemar_p: exact two-sided p of a split as uneven as this.
         difference: accuracy of the variant minus that of the reference.
-        interval: 95% interval of the difference, as (low, high).
+        interval: two-sided 95% interval of the difference, as (low, high).
+        detectable: smallest difference that as many questions, flipping as often, show at 5% in four runs of five.
         method: of the interval.
     """
 
     questions: int
     right_to_wrong: int
     wrong_to_right: int
+    both_right: int
     mcnemar_p: float
     difference: float
     interval: tuple[float, float]
+    detectable: float
     method: str = INTERVAL_METHOD
 
     @property
-    def detectable(self) -> float:
-        """Smallest difference that as many questions, flipping as often, show at 5% in four runs of five."""
-        flipped = self.right_to_wrong + self.wrong_to_right
-        return detectable_difference(self.questions, flipped / self.questions)
+    def pairs(self) -> Pairs:
+        """The four cells."""
+        neither = self.questions - self.both_right - self.right_to_wrong - self.wrong_to_right
+        return Pairs(self.both_right, self.right_to_wrong, self.wrong_to_right, neither)
+
+
+@dataclass(frozen=True)
+class Flipped:
+    """One question answered right by one of the two only.
+
+    Attributes:
+        question_id: of ``Question.id``.
+        reference: the reference's verdict.
+        variant: the variant's.
+    """
+
+    question_id: str
+    reference: str
+    variant: str
 
 
 def summarize(question_set: QuestionSet, verdicts: Sequence[Verdict]) -> list[Score]:
     """``sql_accuracy`` in all, then by category and by hardness (``sql_accuracy/category/date`` ...)."""
+    rights = _rights(verdicts)
+    groups = {"sql_accuracy": list(rights)}
+    groups |= {f"sql_accuracy/{name}": ids for name, ids in question_groups(question_set, rights).items()}
+    return [Score(name, sum(rights[one] for one in ids), len(ids)) for name, ids in groups.items()]
+
+
+def question_groups(question_set: QuestionSet, asked: Iterable[str]) -> dict[str, list[str]]:
+    """Question ids by ``category/...`` in alphabetical order, then by ``hardness/...`` from easy to extra.
+
+    Args:
+        question_set: knows categories and golds.
+        asked: ids of the questions that count.
+    """
     questions = {question.id: question for question in question_set.questions}
-    groups: dict[str, list[bool]] = {"sql_accuracy": []}
-    by_hardness: dict[str, list[bool]] = {f"sql_accuracy/hardness/{name}": [] for name in CLASSES}
-    for verdict in verdicts:
-        question = questions[verdict.question_id]
-        right = verdict.verdict == "correct"
-        groups["sql_accuracy"].append(right)
-        groups.setdefault(f"sql_accuracy/category/{question.query_category}", []).append(right)
-        by_hardness.setdefault(f"sql_accuracy/hardness/{_level(question)}", []).append(right)
-    categories = dict(sorted(groups.items()))
-    return [Score(name, sum(rights), len(rights)) for name, rights in (categories | by_hardness).items() if rights]
+    categories: dict[str, list[str]] = {}
+    levels: dict[str, list[str]] = {f"hardness/{name}": [] for name in CLASSES}
+    for one in asked:
+        categories.setdefault(f"category/{questions[one].query_category}", []).append(one)
+        levels.setdefault(f"hardness/{_level(questions[one])}", []).append(one)
+    return {name: ids for name, ids in (dict(sorted(categories.items())) | levels).items() if ids}
 
 
 def _level(question: Question) -> str:
@@ -85,73 +118,58 @@ def flips(reference: Sequence[Verdict], variant: Sequence[Verdict]) -> Flips:
     Raises:
         EvaluationError: the runs are empty or answered different questions.
     """
+    before, after = _paired(reference, variant)
+    return _flips(before, after, list(before))
+
+
+def group_flips(
+    question_set: QuestionSet, reference: Sequence[Verdict], variant: Sequence[Verdict]
+) -> dict[str, Flips]:
+    """The same by category and by hardness.
+
+    Raises:
+        EvaluationError: the runs are empty or answered different questions.
+    """
+    before, after = _paired(reference, variant)
+    return {name: _flips(before, after, ids) for name, ids in question_groups(question_set, before).items()}
+
+
+def flipped(reference: Sequence[Verdict], variant: Sequence[Verdict]) -> list[Flipped]:
+    """The questions one of the two answered right, in the reference's order.
+
+    Raises:
+        EvaluationError: the runs are empty or answered different questions.
+    """
+    before, after = _paired(reference, variant)
+    named = {verdict.question_id: verdict.verdict for verdict in variant}
+    return [
+        Flipped(verdict.question_id, verdict.verdict, named[verdict.question_id])
+        for verdict in reference
+        if before[verdict.question_id] != after[verdict.question_id]
+    ]
+
+
+def _paired(reference: Sequence[Verdict], variant: Sequence[Verdict]) -> tuple[dict[str, bool], dict[str, bool]]:
     before, after = _rights(reference), _rights(variant)
     if before.keys() != after.keys() or not before:
         raise EvaluationError("the two runs answered different questions; score both on one question set")
-    pairs = [(before[name], after[name]) for name in before]
-    lost, gained = pairs.count((True, False)), pairs.count((False, True))
-    interval = newcombe_interval(pairs.count((True, True)), lost, gained, pairs.count((False, False)))
-    return Flips(len(pairs), lost, gained, mcnemar_exact(lost, gained), (gained - lost) / len(pairs), interval)
+    return before, after
+
+
+def _flips(before: dict[str, bool], after: dict[str, bool], ids: Sequence[str]) -> Flips:
+    cells = [(before[one], after[one]) for one in ids]
+    pairs = Pairs(*(cells.count(cell) for cell in ((True, True), (True, False), (False, True), (False, False))))
+    return Flips(
+        questions=pairs.total,
+        right_to_wrong=pairs.lost,
+        wrong_to_right=pairs.gained,
+        both_right=pairs.both,
+        mcnemar_p=mcnemar_exact(pairs.lost, pairs.gained),
+        difference=pairs.difference,
+        interval=newcombe_interval(*pairs),
+        detectable=detectable_difference(pairs.total, (pairs.lost + pairs.gained) / pairs.total),
+    )
 
 
 def _rights(verdicts: Iterable[Verdict]) -> dict[str, bool]:
     return {verdict.question_id: verdict.verdict == "correct" for verdict in verdicts}
-
-
-def mcnemar_exact(lost: int, gained: int) -> float:
-    """Two-sided exact binomial p that ``lost`` and ``gained`` are one coin's heads and tails."""
-    total = lost + gained
-    tail = sum(math.comb(total, count) for count in range(min(lost, gained) + 1))
-    return min(1.0, float(2 * tail / 2**total))
-
-
-def newcombe_interval(both: int, lost: int, gained: int, neither: int) -> tuple[float, float]:
-    """95% interval of the paired difference variant - reference (Newcombe 1998, method 10).
-
-    Wilson's limits of the two proportions are combined with their correlation phi, whose
-    numerator is corrected for continuity.
-
-    Args:
-        both: questions both answered right.
-        lost: right in the reference, wrong in the variant.
-        gained: wrong in the reference, right in the variant.
-        neither: questions both answered wrong.
-    """
-    total = both + lost + gained + neither
-    variant, reference = both + gained, both + lost
-    share, base = variant / total, reference / total
-    low, high = wilson_interval(variant, total)
-    base_low, base_high = wilson_interval(reference, total)
-    phi = _phi(both, lost, gained, neither)
-    below, above = share - low, high - share
-    base_below, base_above = base - base_low, base_high - base
-    down = math.sqrt(max(0.0, below**2 - 2 * phi * below * base_above + base_above**2))
-    up = math.sqrt(max(0.0, above**2 - 2 * phi * above * base_below + base_below**2))
-    return share - base - down, share - base + up
-
-
-def _phi(both: int, lost: int, gained: int, neither: int) -> float:
-    total = both + lost + gained + neither
-    margins = (both + lost) * (gained + neither) * (both + gained) * (lost + neither)
-    product: float = both * neither - lost * gained
-    if product > 0:
-        product = max(0, 2 * product - total) / 2
-    return product / math.sqrt(margins) if margins else 0.0
-
-
-def detectable_difference(questions: int, discordance: float) -> float:
-    """Smallest true difference a McNemar test at 5% finds with 80% power.
-
-    Args:
-        questions: number of questions both answer.
-        discordance: share of them on which the two differ, e.g. 0.06.
-    """
-    return (Z_95 + Z_POWER_80) * math.sqrt(discordance / questions)
-
-
-def loss_gate(result: Flips, max_loss: float) -> Literal["proved", "refuted", "not enough questions"]:
-    """Whether the variant loses at most ``max_loss`` (0.02 is two points): the interval decides, or cannot."""
-    low, high = result.interval
-    if low >= -max_loss:
-        return "proved"
-    return "refuted" if high < -max_loss else "not enough questions"

@@ -1,0 +1,174 @@
+"""Arithmetic of two variants that answered the same questions: what a table of pairs proves.
+
+Every question falls into one of four cells: ``both`` right, ``lost`` (right before, wrong now), ``gained`` (wrong
+before, right now), ``neither``. Questions on which the two agree say nothing about which is better, so McNemar's exact
+test asks only whether the split of the rest could be a coin's. How large the difference may be, Newcombe's interval
+tells: Wilson's limits of the two proportions, combined with their correlation.
+
+A gate asks a one-sided question, "is the loss at most so much?", and answers it with one-sided bounds: a confidence of
+95% is that of each bound by itself, so the two together are a 90% interval. That is the usual non-inferiority test.
+
+Example::
+
+    mcnemar_exact(16, 6)                            # 0.0525, as R's binom.test(6, 22)
+    newcombe_interval(59, 16, 6, 80)                # (-0.1186, -0.0046)
+    loss_gate(Pairs(59, 16, 6, 80), 0.02)           # "not enough questions"
+    questions_needed(0.06, 0.02)                    # 928
+
+Sources: Q. McNemar, Psychometrika 12 (1947) 153; E. B. Wilson, JASA 22 (1927) 209; R. G. Newcombe, Statistics in
+Medicine 17 (1998) 2635, method 10; J. M. Lachin, Controlled Clinical Trials 2 (1981) 93, for numbers of questions.
+"""
+
+from __future__ import annotations
+
+import math
+from statistics import NormalDist
+from typing import Literal, NamedTuple
+
+from workbench.measure import wilson_interval
+
+INTERVAL_METHOD = "Newcombe 1998, paired, method 10"
+GateAnswer = Literal["proved", "refuted", "not enough questions"]
+
+
+class Pairs(NamedTuple):
+    """Numbers of questions in the four cells, the variant beside its reference."""
+
+    both: int
+    lost: int
+    gained: int
+    neither: int
+
+    @property
+    def total(self) -> int:
+        """Questions in all."""
+        return sum(self)
+
+    @property
+    def difference(self) -> float:
+        """Accuracy of the variant minus that of the reference, -1 to 1; 0 without questions."""
+        return (self.gained - self.lost) / self.total if self.total else 0.0
+
+
+def mcnemar_exact(lost: int, gained: int) -> float:
+    """Two-sided exact binomial p that ``lost`` and ``gained`` are one coin's heads and tails; 1 without flips."""
+    total = lost + gained
+    ways = tail = 1
+    for count in range(min(lost, gained)):
+        ways = ways * (total - count) // (count + 1)
+        tail += ways
+    return float(min(1.0, 2 * tail / 2**total))  # of whole numbers of any size, so nothing overflows
+
+
+def newcombe_interval(both: int, lost: int, gained: int, neither: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Interval of the paired difference variant - reference (Newcombe 1998, method 10).
+
+    Wilson's limits of the two proportions are combined with their correlation phi, whose numerator is corrected for
+    continuity.
+
+    Args:
+        both: questions both answered right.
+        lost: right in the reference, wrong in the variant.
+        gained: wrong in the reference, right in the variant.
+        neither: questions both answered wrong.
+        confidence: two-sided, e.g. 0.95.
+
+    Returns:
+        (low, high), within -1 to 1; (-1, 1) without questions.
+    """
+    total = both + lost + gained + neither
+    if total == 0:
+        return -1.0, 1.0
+    z = _z((1 + confidence) / 2)
+    share, base = (both + gained) / total, (both + lost) / total
+    low, high = wilson_interval(both + gained, total, z)
+    base_low, base_high = wilson_interval(both + lost, total, z)
+    phi = _phi(both, lost, gained, neither)
+    down = _combined(share - low, base_high - base, phi)
+    up = _combined(high - share, base - base_low, phi)
+    return max(-1.0, share - base - down), min(1.0, share - base + up)
+
+
+def _combined(own: float, other: float, phi: float) -> float:
+    return math.sqrt(max(0.0, own**2 - 2 * phi * own * other + other**2))
+
+
+def _phi(both: int, lost: int, gained: int, neither: int) -> float:
+    total = both + lost + gained + neither
+    margins = (both + lost) * (gained + neither) * (both + gained) * (lost + neither)
+    product: float = both * neither - lost * gained
+    if product > 0:
+        product = max(0.0, product - total / 2)
+    return product / math.sqrt(margins) if margins else 0.0
+
+
+def loss_interval(pairs: Pairs, confidence: float = 0.95) -> tuple[float, float]:
+    """The least and the greatest loss of accuracy that the pairs leave open, each with this one-sided confidence.
+
+    Returns:
+        (least, greatest) as shares: 0.02 is a loss of two points, a negative loss is a gain.
+    """
+    low, high = newcombe_interval(*pairs, confidence=2 * confidence - 1)
+    return -high, -low
+
+
+def loss_gate(pairs: Pairs, max_loss: float, confidence: float = 0.95) -> GateAnswer:
+    """Whether the variant loses at most ``max_loss`` of its accuracy.
+
+    Args:
+        pairs: the variant beside its reference.
+        max_loss: as a share: 0.02 is two points.
+        confidence: one-sided, of either answer.
+    """
+    least, greatest = loss_interval(pairs, confidence)
+    if greatest <= max_loss:
+        return "proved"
+    return "refuted" if least > max_loss else "not enough questions"
+
+
+def detectable_difference(questions: int, discordance: float, confidence: float = 0.95, power: float = 0.8) -> float:
+    """Smallest true difference that a two-sided McNemar test finds, by its normal approximation.
+
+    The variance is that of no difference, ``discordance / questions``. A difference cannot exceed the discordance:
+    where the figure would, the one is given at which all flips go one way.
+
+    Args:
+        questions: number of questions both answer.
+        discordance: share of them on which the two differ, e.g. 0.06.
+        confidence: of the test: 0.95 tests at 5%.
+        power: probability of finding it.
+
+    Returns:
+        A share: 0.052 is 5.2 points; at most 1.
+    """
+    if questions == 0:
+        return 1.0
+    spread = _z((1 + confidence) / 2) + _z(power)
+    return min(1.0, max(spread * math.sqrt(discordance / questions), spread**2 / questions))
+
+
+def questions_needed(
+    discordance: float, max_loss: float, confidence: float = 0.95, power: float = 0.8, loss: float = 0.0
+) -> int | None:
+    """Questions it takes until the gate answers, by the normal approximation of the difference.
+
+    Args:
+        discordance: share of questions on which the two differ, e.g. 0.06.
+        max_loss: the limit, as a share: 0.02 is two points.
+        confidence: one-sided, as the gate's.
+        power: probability that so many questions bring the answer.
+        loss: the true loss; 0 asks how many prove that nothing was lost.
+
+    Returns:
+        The number, or ``None`` where the loss is the limit itself: no number of questions tells them apart.
+    """
+    gap = abs(max_loss - loss)
+    if gap < 1e-12:
+        return None
+    spread = _z(confidence) + _z(power)
+    return max(1, math.ceil(spread**2 * max(0.0, discordance - loss**2) / gap**2 - 1e-9))
+
+
+def _z(share: float) -> float:
+    """Quantile of the standard normal distribution."""
+    return NormalDist().inv_cdf(share)
