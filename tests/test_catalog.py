@@ -19,6 +19,14 @@ def test_every_shipped_profile_loads(name):
     assert catalog.get_profile(name).usable_bytes > 1e9
 
 
+@pytest.mark.parametrize("name", catalog.recipe_names())
+def test_what_is_quantized_has_a_gate_and_what_is_not_has_none(name):
+    exact = {"fp16", "bf16", "mps", "gguf-f16", "gguf-bf16", "onnx-fp16"}
+    accept = catalog.get_recipe(name).accept
+    assert (accept is None) == (name in exact)
+    assert accept is None or (0 < accept.sql_accuracy_loss_max <= 5 and accept.confidence == 0.95)
+
+
 def test_the_promised_ones_are_there():
     assert {"fp16", "int8", "gptq-4bit", "gguf-q8_0", "gguf-q4_k_m", "mps"} <= set(catalog.recipe_names())
     profiles = {"a100-40gb", "a100-80gb", "rtx4090", "rtx3090", "m2-pro", "m2-max", "m2-ultra", "cpu"}

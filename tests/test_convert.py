@@ -16,6 +16,7 @@ from workbench.checkpoint import open_checkpoint
 from workbench.convert import convert, make_artifact, make_job
 from workbench.errors import StorageError, WorkbenchError
 from workbench.progress import Listener
+from workbench.recipe import Accept
 from workbench.request import ConvertRequest
 
 
@@ -55,6 +56,8 @@ def test_the_same_again_is_kept_and_another_recipe_is_not(folder, tmp_path):
     first = make_artifact(open_checkpoint(folder), recipe, tmp_path / "a")
     assert first.seconds is not None
     assert make_artifact(open_checkpoint(folder), recipe, tmp_path / "a").seconds is None
+    gated = recipe.model_copy(update={"accept": Accept(sql_accuracy_loss_max=2.0)})
+    assert make_artifact(open_checkpoint(folder), gated, tmp_path / "a").seconds is None
     other = recipe.model_copy(update={"name": "b"})
     assert make_artifact(open_checkpoint(folder), other, tmp_path / "a").seconds is not None
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 import workbench.formats
 from workbench.errors import ConfigError
 from workbench.plugins import find_member, member_names
-from workbench.recipe import Recipe, load_recipe
+from workbench.recipe import Accept, Recipe, load_recipe
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 
@@ -110,3 +110,35 @@ def test_what_is_no_recipe(tmp_path: Path, text: str) -> None:
 def test_a_key_given_twice_is_a_fault(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="'runtime' is given twice"):
         load_recipe(write(tmp_path, GOOD + "runtime: other\n"), options_model)
+
+
+def test_a_gate_is_typed_and_confidence_has_a_default(tmp_path: Path) -> None:
+    assert load_recipe(write(tmp_path, GOOD), options_model).accept is None
+    text = GOOD + "accept: {sql_accuracy_loss_max: 2}\n"
+    accept = load_recipe(write(tmp_path, text), options_model).accept
+    assert accept == Accept(sql_accuracy_loss_max=2.0, confidence=0.95)
+
+
+@pytest.mark.parametrize(
+    ("accept", "faults"),
+    [
+        ("{}", ["accept.sql_accuracy_loss_max: is missing"]),
+        ("2.0", ["accept: input should be"]),
+        ("{sql_accuracy_loss_max: 0}", ["accept.sql_accuracy_loss_max: input should be greater than 0"]),
+        ("{sql_accuracy_loss_max: -1}", ["greater than 0"]),
+        ("{sql_accuracy_loss_max: 101}", ["less than or equal to 100"]),
+        ("{sql_accuracy_loss_max: .nan}", ["accept.sql_accuracy_loss_max"]),
+        ("{sql_accuracy_loss_max: true}", ["accept.sql_accuracy_loss_max: input should be a valid number"]),
+        ("{sql_accuracy_loss_max: two}", ["accept.sql_accuracy_loss_max: input should be a valid number"]),
+        ("{sql_accuracy_loss_max: '2'}", ["accept.sql_accuracy_loss_max: input should be a valid number"]),
+        ("{sql_accuracy_loss_max: 2, confidence: 0.5}", ["accept.confidence: input should be greater than 0.5"]),
+        ("{sql_accuracy_loss_max: 2, confidence: 1}", ["accept.confidence: input should be less than 1"]),
+        ("{sql_accuracy_loss_max: 2, confidence: 95}", ["accept.confidence"]),
+        ("{loss_max: 2, confidence: 2}", ["accept.loss_max: unknown key", "loss_max: is missing", "accept.confidence"]),
+    ],
+)
+def test_a_faulty_gate_tells_all_its_faults(tmp_path: Path, accept: str, faults: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_recipe(write(tmp_path, GOOD + f"accept: {accept}\nspeed: 1\n"), options_model)
+    for fault in [*faults, "speed: unknown key"]:
+        assert fault in str(caught.value)

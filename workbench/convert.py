@@ -121,7 +121,7 @@ class Job:
             {
                 "source": source,
                 "prompt": self.checkpoint.prompt.name,
-                "recipe": self.recipe.model_dump(mode="json", exclude={"description", "backends", "default"}),
+                "recipe": self.recipe.model_dump(mode="json", exclude={"description", "backends", "default", "accept"}),
                 "tools": tool_versions(self.weights.libraries),
                 "calibration": sha256_json(list(self.calibration)),
             }

@@ -37,13 +37,14 @@ def _figure(figure: Figure, unit: str) -> str:
 
 
 def recipes_table() -> Table:
-    """Every shipped recipe, and whether it is built when none is named."""
+    """Every shipped recipe, whether it is built when none is named, and the accuracy it may lose."""
     rows = []
     for name in catalog.recipe_names():
         recipe = catalog.get_recipe(name)
         backends, chosen = ", ".join(recipe.backends), "yes" if recipe.default else "on request"
-        rows.append((name, recipe.format, recipe.runtime, backends, chosen, recipe.description))
-    return Table(("recipe", "format", "runtime", "for", "default", "what it is"), tuple(rows))
+        loss = f"{recipe.accept.sql_accuracy_loss_max:g} points" if recipe.accept else DASH
+        rows.append((name, recipe.format, recipe.runtime, backends, chosen, loss, recipe.description))
+    return Table(("recipe", "format", "runtime", "for", "default", "may lose", "what it is"), tuple(rows))
 
 
 def findings_table(findings: Sequence[Finding]) -> Table:

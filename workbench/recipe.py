@@ -2,7 +2,15 @@
 
 A recipe is pure data. Its keys are declared once, here; the keys under ``options`` are declared
 once by the format (``workbench/formats/<format>.py``). An unknown key is an error, and all
-faults of a file are reported together.
+faults of a file are reported together. For example::
+
+    name: gguf-q4_k_m
+    description: One file of about 5 bits a weight for llama.cpp.
+    format: gguf
+    runtime: llama_cpp
+    backends: [cuda, metal, cpu]
+    options: {type: q4_k_m}
+    accept: {sql_accuracy_loss_max: 2.0, confidence: 0.95}
 """
 
 from __future__ import annotations
@@ -22,6 +30,20 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 OptionsModel = Callable[[str], type[BaseModel] | None]
 
 
+class Accept(BaseModel):
+    """What an artifact must be shown to keep before it is used; ``workbench/acceptance.py`` judges it.
+
+    Attributes:
+        sql_accuracy_loss_max: percentage points of SQL accuracy it may lose against the 16-bit reference.
+        confidence: with which that must be shown, one-sided: 0.95 errs once in twenty.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    sql_accuracy_loss_max: float = Field(gt=0, le=100)
+    confidence: float = Field(default=0.95, gt=0.5, lt=1)
+
+
 class Recipe(BaseModel):
     """Which format to make, with which options, and which engine runs it.
 
@@ -33,6 +55,7 @@ class Recipe(BaseModel):
         backends: hardware the *result* is meant for; other profiles skip this recipe.
         default: whether it is built when no recipe is named.
         options: typed by the format.
+        accept: the accuracy gate of the build; ``None`` judges nothing. It changes no weights, so no build key.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -44,6 +67,7 @@ class Recipe(BaseModel):
     backends: tuple[Backend, ...] = Field(min_length=1)
     default: bool = True
     options: dict[str, Any] = Field(default_factory=dict)
+    accept: Accept | None = None
 
 
 def load_recipe(path: Path, options_model: OptionsModel, runtimes: Collection[str] | None = None) -> Recipe:
