@@ -67,6 +67,11 @@ class Engine:
 
     def step(self, ids: Sequence[int], cache: Cache) -> tuple[Logits, Cache]:
         """Read tokens that follow a cache; logits ``[vocabulary]`` after the last, and the longer cache."""
+        logits, longer = self.read(ids, cache)
+        return logits[-1], longer
+
+    def read(self, ids: Sequence[int], cache: Cache) -> tuple[Logits, Cache]:
+        """Read tokens that follow a cache; logits ``[tokens, vocabulary]`` after each, and the longer cache."""
         import numpy as np
 
         total = cache.length + len(ids)
@@ -80,7 +85,7 @@ class Engine:
             binding.bind_output(name.replace(_PAST, _PRESENT), self._device)
         self._session.run_with_iobinding(binding)
         logits, *values = binding.get_outputs()
-        return logits.numpy()[0, -1], Cache(total, tuple(values))
+        return logits.numpy()[0], Cache(total, tuple(values))
 
 
 class Reader:

@@ -7,7 +7,7 @@ artifacts differ only by their weights.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, Self
@@ -140,6 +140,26 @@ class Session(ABC):
         """Logits of the first token of each answer, ``[vocabulary]``, up to a constant added to all of a prompt's.
 
         The constant is free because engines that only tell log-probabilities have lost it, and no answer depends on it.
+        """
+
+    @abstractmethod
+    def logits_at(self, sequences: Sequence[Sequence[int]], first: Sequence[int]) -> Iterator[NDArray[np.float32]]:
+        """What the artifact expects in the place of given tokens, each given those before it ("teacher forcing").
+
+        A token that an engine tells nothing of has ``-inf``; the others of its row are then log-probabilities, so that
+        what is left of 1 belongs to those together.
+
+        Args:
+            sequences: token ids, with those that are put around a prompt; each no longer than the context. Engines
+                keep what a sequence has in common with the one before it: sorted sequences are read soonest.
+            first: place in each sequence of the first token to tell about, at least 1.
+
+        Yields:
+            For each sequence, in order, ``[len(sequence) - first, vocabulary]``: row ``j`` holds the logits of the
+            token at ``first + j``, up to a constant added to all of a row's.
+
+        Raises:
+            WorkbenchError: the engine refuses a sequence.
         """
 
     @abstractmethod

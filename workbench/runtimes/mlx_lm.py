@@ -22,7 +22,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
@@ -131,6 +131,17 @@ class MlxLmSession(Session):
         mx = use_device(self._device)
         read = (self._reader.read(self._tokens.encode(prompt, 1))[0] for prompt in prompts)
         return [numpy.array(logits[0].astype(mx.float32)) for logits in read]
+
+    def logits_at(self, sequences: Sequence[Sequence[int]], first: Sequence[int]) -> Iterator[NDArray[np.float32]]:
+        """Logits of given tokens: those before the first are read as a prompt; see ``Session.logits_at``."""
+        import numpy
+
+        mx = use_device(self._device)
+        for ids, at in zip(sequences, first, strict=True):
+            logits, cache = self._reader.read(ids[:at])
+            if at < len(ids) - 1:
+                logits = mx.concatenate([logits, self._model(mx.array([ids[at:-1]]), cache=cache)[0]])
+            yield numpy.array(logits.astype(mx.float32))
 
     def time_one(self, prompt: str, new_tokens: int) -> Timing:
         """Time one greedy answer in mlx-lm's own block size; see ``Session.time_one``."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from workbench.artifact import Artifact
@@ -52,6 +52,12 @@ class MockSession(Session):
         import numpy as np
 
         return [np.zeros(256, np.float32) for _ in prompts]
+
+    def logits_at(self, sequences: Sequence[Sequence[int]], first: Sequence[int]) -> Iterator[NDArray[np.float32]]:
+        """Zeros, likewise."""
+        import numpy as np
+
+        return (np.zeros((len(ids) - at, 256), np.float32) for ids, at in zip(sequences, first, strict=True))
 
     def tokenize(self, text: str) -> list[int]:
         """Bytes."""

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
@@ -139,6 +139,16 @@ class OnnxSession(Session):
         """Logits after each prompt, read in one piece; see ``Session.logits``."""
         encoded = [self._tokens.encode(prompt, 1) for prompt in prompts]
         return [self._engine.step(ids, self._engine.empty)[0] for ids in encoded]
+
+    def logits_at(self, sequences: Sequence[Sequence[int]], first: Sequence[int]) -> Iterator[NDArray[np.float32]]:
+        """Logits of given tokens: those before the first are read as a prompt; see ``Session.logits_at``."""
+        import numpy as np
+
+        reader = Reader(self._engine, [ids[:at] for ids, at in zip(sequences, first, strict=True)])
+        for place, (ids, at) in enumerate(zip(sequences, first, strict=True)):
+            logits, cache = reader.read(place)
+            rest = [self._engine.read(ids[at:-1], cache)[0]] if at < len(ids) - 1 else []
+            yield np.concatenate([logits[None], *rest])
 
     def tokenize(self, text: str) -> list[int]:
         """Ids of a text; see ``Session.tokenize``."""

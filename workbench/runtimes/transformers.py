@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from types import MappingProxyType
@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from workbench.artifact import Artifact
 from workbench.errors import ArtifactError, PrerequisiteError, WorkbenchError
 from workbench.quiet import quiet_libraries
+from workbench.runtimes._groups import common_prefix
 from workbench.runtimes._prompt_tokens import PromptTokens
 from workbench.runtimes.base import Decoding, EngineFacts, Generation, LoadOptions, Runtime, Session, Timing
 
@@ -159,6 +160,23 @@ class TransformersSession(Session):
                 output = self.model(input_ids=ids, use_cache=False, logits_to_keep=1)
                 found.append(output.logits[0, -1].float().cpu().numpy())
         return found
+
+    def logits_at(self, sequences: Sequence[Sequence[int]], first: Sequence[int]) -> Iterator[NDArray[np.float32]]:
+        """Logits of given tokens; the cache of what a sequence shares with the one before is kept; see ``Session``."""
+        import torch
+        from transformers import DynamicCache
+
+        cache = DynamicCache()
+        before: tuple[int, ...] = ()
+        for ids, at in zip(map(tuple, sequences), first, strict=True):
+            shared = min(common_prefix(before, ids), at - 1)
+            if len(before) > shared:
+                cache.crop(shared - len(before))  # a negative number of tokens is removed from the end
+            with torch.inference_mode():
+                fresh = torch.tensor([ids[shared:-1]], device=self._device)
+                logits = self.model(fresh, past_key_values=cache, logits_to_keep=len(ids) - at).logits
+            before = ids[:-1]
+            yield logits[0].float().cpu().numpy()
 
     def tokenize(self, text: str) -> list[int]:
         """Ids of a text; see ``Session.tokenize``."""

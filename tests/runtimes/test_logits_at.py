@@ -1,0 +1,91 @@
+"""Every engine tells the logits of given tokens: those of transformers' plain forward pass over the whole text."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from workbench import catalog
+from workbench.artifact import Artifact
+from workbench.checkpoint import open_checkpoint
+from workbench.convert import make_artifact
+from workbench.plugins import missing_requirements
+from workbench.runtimes import llama_cpp
+from workbench.runtimes.base import LoadOptions
+
+# The largest error of a log-probability that the recipe's rounding makes on these random weights.
+RECIPES = {"fp16": 1e-4, "gguf-f16": 0.05, "mlx-8bit": 0.1, "onnx-fp16": 1e-4}
+ARCHITECTURES = ("gpt_bigcode", "mistral")
+DRAW = np.random.default_rng(3)
+SCHEMA = DRAW.integers(1, 500, 150).tolist()
+# Two that share a schema, one that starts another and ends in one row, one that shares nothing.
+SEQUENCES = sorted([*SCHEMA, *DRAW.integers(1, 500, 20).tolist()] for _ in range(2))
+SEQUENCES += [SEQUENCES[1][:140], [7, 8, 9]]
+FIRST = [155, 160, 139, 1]
+
+
+def made(recipe_name: str, folder, out) -> Artifact:
+    recipe = catalog.get_recipe(recipe_name)
+    missing = missing_requirements(
+        [*catalog.get_format(recipe.format).requires, *catalog.get_runtime(recipe.runtime).requires]
+    )
+    if missing:
+        pytest.skip(f"{recipe_name} needs {missing[0][1]}")
+    if "calibration_samples" in recipe.options:
+        recipe = recipe.model_copy(update={"options": {**recipe.options, "calibration_samples": 4}})
+    return make_artifact(open_checkpoint(str(folder)), recipe, out).artifact
+
+
+def log_probabilities(logits: np.ndarray) -> np.ndarray:
+    from scipy.special import log_softmax
+
+    return log_softmax(logits.astype(np.float64), axis=-1)
+
+
+@pytest.fixture(scope="module", params=ARCHITECTURES)
+def source(request, tiny_checkpoint):
+    """A random model's folder and what it expects in each place."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    folder = tiny_checkpoint(request.param)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    with torch.inference_mode():
+        whole = [model(torch.tensor([ids])).logits[0].numpy() for ids in SEQUENCES]
+    return folder, [log_probabilities(rows[at - 1 : -1]) for rows, at in zip(whole, FIRST, strict=True)]
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_rows_are_those_of_the_plain_forward_pass(recipe, source, tmp_path):
+    folder, expected = source
+    artifact = made(recipe, folder, tmp_path / "a")
+    runtime = catalog.get_runtime(catalog.get_recipe(recipe).runtime)
+    with runtime.load(artifact, LoadOptions(context=512, threads=1)) as session:
+        found = list(session.logits_at(SEQUENCES, FIRST))
+        again = list(session.logits_at(SEQUENCES[2:], FIRST[2:]))
+    for ids, at, rows, right in zip(SEQUENCES, FIRST, found, expected, strict=True):
+        assert rows.dtype == np.float32
+        assert rows.shape == (len(ids) - at, 512)
+        told = np.isfinite(rows)
+        assert told.all()  # the vocabulary is no larger than what llama.cpp tells
+        assert np.abs(log_probabilities(rows) - right).max() < RECIPES[recipe]
+    for rows, earlier in zip(again, found[2:], strict=True):
+        # llama.cpp adds in another order for a lone token than for several at a time
+        assert np.abs(log_probabilities(rows) - log_probabilities(earlier)).max() < (0.01 if "gguf" in recipe else 1e-4)
+
+
+def test_llama_cpp_tells_the_token_that_is_there_however_improbable(tiny_checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setattr(llama_cpp, "TOLD", 256)
+    artifact = made("gguf-f16", tiny_checkpoint("gpt_bigcode"), tmp_path / "a")
+    ids = SEQUENCES[0][:24]
+    with llama_cpp.RUNTIME.load(artifact, LoadOptions(context=512, threads=1)) as session:
+        (rows,) = session.logits_at([ids], [4])
+        monkeypatch.setattr(llama_cpp, "TOLD", 512)
+        (whole,) = session.logits_at([ids], [4])
+    told = np.isfinite(rows)
+    assert told[range(20), ids[4:]].all()
+    counts = set(told.sum(axis=1).tolist())
+    assert counts == {256, 512}
+    np.testing.assert_allclose(rows[told], whole[told], atol=1e-5)
+    best = np.argsort(-whole, axis=1)[:, :256]
+    assert np.take_along_axis(told, best, axis=1).all()
