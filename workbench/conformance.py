@@ -26,6 +26,7 @@ from workbench.artifact import Artifact, sha256_json, write_manifest
 from workbench.asking import prompts
 from workbench.catalog import get_format
 from workbench.checkpoint import Checkpoint
+from workbench.evals.divergence import kl_nats
 from workbench.evidence import Evidence, decode_logits
 from workbench.nano import DATA_DIR
 from workbench.processors import available_processors
@@ -191,7 +192,7 @@ def _logits_record(evidence: Evidence, reference: _Reference, tolerance: float) 
         shared = min(len(expected), len(found))
         expected, found = expected[:shared], found[:shared]
         errors.append(relative_error(found, expected))
-        divergences.append(divergence(found, expected))
+        divergences.append(kl_nats(expected, found))
         same += int(found.argmax() == expected.argmax())
     return {
         "prompts": len(errors),
@@ -220,22 +221,6 @@ def relative_error(found: NDArray[np.float32], expected: NDArray[np.float32]) ->
 
     a, b = (values.astype(np.float64) - values.astype(np.float64).mean() for values in (found, expected))
     return float(np.linalg.norm(a - b) / max(float(np.linalg.norm(b)), 1e-12))
-
-
-def divergence(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
-    """Kullback-Leibler divergence of the artifact's distribution from the source's, in nats."""
-    import numpy as np
-
-    a, b = (_log_softmax(values.astype(np.float64)) for values in (found, expected))
-    return float(np.sum(np.exp(b) * (b - a)))
-
-
-def _log_softmax(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    import numpy as np
-
-    shifted = values - values.max()
-    result: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum())
-    return result
 
 
 def _rounded(value: float) -> float:
