@@ -15,8 +15,10 @@ import click
 from workbench import __version__
 from workbench.cli_options import (
     PATH,
+    databases_option,
     model_options,
     prompt_option,
+    questions_option,
     store_option,
     target_options,
     terminal,
@@ -47,12 +49,8 @@ def cli() -> None:
 @model_options
 @store_option
 @prompt_option
-@click.option(
-    "--questions",
-    multiple=True,
-    type=PATH,
-    help="Question CSV (sql-eval's format) with databases/ beside it; repeatable. Default: the bundled sets.",
-)
+@questions_option
+@databases_option
 @click.option("--limit", type=click.IntRange(min=1), help="Ask at most so many questions of each set.")
 @click.option(
     "--database-url",

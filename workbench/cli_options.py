@@ -52,6 +52,19 @@ prompt_option = click.option(
     type=click.Choice(sorted(PROMPTS)),
     help="Prompt the model was trained on. Default: by the model's name, v3 for a stranger.",
 )
+questions_option = click.option(
+    "--questions",
+    multiple=True,
+    type=PATH,
+    help="Question CSV in sql-eval's format, or a folder with questions.csv, schema.sql and rows; repeatable. "
+    "Default: the bundled sets, heldout and unseen.",
+)
+databases_option = click.option(
+    "--databases",
+    type=PATH,
+    help="Folder of the questions' databases, such as a defog-data checkout. Default: beside the questions, "
+    "then the installed defog-data.",
+)
 threads_option = click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: all cores.")
 store_option = click.option(
     "--out", type=PATH, default=STORE, show_default=True, help="Folder for artifacts, reports and the MLflow store."

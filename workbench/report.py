@@ -23,7 +23,8 @@ class SetScores:
 
     Attributes:
         question_set: its name.
-        scores: overall (``sql_accuracy``), then per category and hardness.
+        scores: overall (``sql_accuracy``), then per category and hardness; ``refusals`` last, where a set has
+            questions that cannot be answered.
         verdicts: how many answers were correct, incorrect, error, rejected.
         flips: against the reference artifact (right to wrong, wrong to right, exact McNemar p, difference
             and its interval); ``None`` for the reference itself.
@@ -36,8 +37,8 @@ class SetScores:
 
     @property
     def overall(self) -> Score:
-        """The headline figure."""
-        return next(score for score in self.scores if score.name == MAIN_SCORE)
+        """The headline figure; the refusals of a set in which nothing can be answered."""
+        return next((score for score in self.scores if score.name == MAIN_SCORE), self.scores[-1])
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from pathlib import Path
 from workbench.nano import DATA_DIR, MODEL_NAME
 from workbench.questions import QuestionSet, load_question_set
 
+BUNDLED = ("heldout", "unseen")
+
 
 @dataclass(frozen=True)
 class BuildRequest:
@@ -22,7 +24,8 @@ class BuildRequest:
         prompt: name of the prompt the model was trained on; ``None`` lets the model's name tell.
         out: store: artifacts, reports and the local tracking database.
         context: tokens to plan for; default the model's limit.
-        questions: CSV files; empty means the bundled sets.
+        questions: CSV files, folders or names of bundled sets; empty means the bundled sets.
+        databases: folder to look for their databases in first; ``None`` looks beside them only.
         limit: at most so many questions of each set, evenly spread; ``None`` all.
         database_url: PostgreSQL server to score on; ``None`` starts an embedded one.
         tracking_uri: MLflow; ``None`` means the environment's, then a local store.
@@ -39,6 +42,7 @@ class BuildRequest:
     out: Path = Path("artifacts")
     context: int | None = None
     questions: tuple[Path, ...] = ()
+    databases: Path | None = None
     limit: int | None = None
     database_url: str | None = None
     tracking_uri: str | None = None
@@ -70,7 +74,23 @@ class ConvertRequest:
     check: bool = False
 
 
-def question_sets(files: Sequence[Path] = (), limit: int | None = None) -> list[QuestionSet]:
-    """The question sets to score on: the user's files, or the bundled two."""
-    chosen = files or (DATA_DIR / "heldout.csv", DATA_DIR / "unseen.csv")
-    return [load_question_set(file).thinned(limit) for file in chosen]
+def question_sets(
+    files: Sequence[Path] = (), limit: int | None = None, databases: Path | None = None
+) -> list[QuestionSet]:
+    """The question sets to score on: the user's, or the bundled two.
+
+    Args:
+        files: CSV files in sql-eval's format, folders of one's own, or names out of ``BUNDLED``.
+        limit: at most so many questions of each set, evenly spread; ``None`` all.
+        databases: folder to look for databases in before those beside each file.
+
+    Raises:
+        EvaluationError: a file or ``databases`` is not there.
+        ConfigError: a file has faults.
+    """
+    return [load_question_set(_locate(file), databases).thinned(limit) for file in files or map(Path, BUNDLED)]
+
+
+def _locate(file: Path) -> Path:
+    """A bundled set by its name, unless there is a file or folder so called."""
+    return DATA_DIR / f"{file}.csv" if str(file) in BUNDLED and not file.exists() else file

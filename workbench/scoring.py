@@ -41,9 +41,9 @@ def set_scores(
 
     return SetScores(
         question_set.name,
-        tuple(summarize(question_set, list(verdicts))),
-        dict(Counter(verdict.verdict for verdict in verdicts)),
-        asdict(flips(list(reference), list(verdicts))) if reference else None,
+        tuple(summarize(question_set, verdicts)),
+        dict(Counter(verdict.verdict for verdict in verdicts if verdict.answerable)),
+        asdict(flips(reference, verdicts)) if reference and any(one.answerable for one in reference) else None,
     )
 
 

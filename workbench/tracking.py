@@ -11,7 +11,7 @@ from pathlib import Path
 
 from workbench.artifact import MANIFEST_NAME, Artifact
 from workbench.measure import Measurement
-from workbench.report import MAIN_SCORE, ArtifactReport, BuildReport, SetScores
+from workbench.report import ArtifactReport, BuildReport, SetScores
 from workbench.trackers.base import TrackedBuild, TrackedRun
 
 
@@ -106,11 +106,11 @@ def _score_metrics(scored: SetScores) -> dict[str, float]:
         if score.total == 0:
             continue
         # sql_accuracy/category/date -> heldout/sql_accuracy_ratio/category/date
-        name = score.name.replace(MAIN_SCORE, f"{scored.question_set}/{MAIN_SCORE}_ratio", 1)
-        metrics[name] = score.value
+        head, slash, group = score.name.partition("/")
+        metrics[f"{scored.question_set}/{head}_ratio{slash}{group}"] = score.value
     low, high = scored.overall.interval
-    metrics[f"{scored.question_set}/{MAIN_SCORE}_ratio_low_95"] = low
-    metrics[f"{scored.question_set}/{MAIN_SCORE}_ratio_high_95"] = high
+    metrics[f"{scored.question_set}/{scored.overall.name}_ratio_low_95"] = low
+    metrics[f"{scored.question_set}/{scored.overall.name}_ratio_high_95"] = high
     if scored.flips:
         metrics[f"{scored.question_set}/flips_right_to_wrong_count"] = scored.flips["right_to_wrong"]
         metrics[f"{scored.question_set}/flips_wrong_to_right_count"] = scored.flips["wrong_to_right"]

@@ -129,7 +129,7 @@ def prepare(request: BuildRequest, listener: Listener) -> Work:
     profile = catalog.get_profile(request.profile)
     recipes = catalog.get_recipes(request.recipes)
     peeked = peek_checkpoint(request.model, request.revision)
-    sets = question_sets(request.questions, request.limit)
+    sets = question_sets(request.questions, request.limit, request.databases)
     plan = make_plan(peeked, profile, recipes, request.context)
     listener.step(f"Plan: {peeked.id} on {profile.name} ({profile.title}), {plan.context} tokens of context")
     listener.table(plan_table(plan), LEGEND)

@@ -33,7 +33,8 @@ GOLD = "SELECT city, COUNT(*) FROM customer GROUP BY city ORDER BY 2 DESC, 1"
         ("SELECT city, COUNT(*) % 2 FROM customer WHERE name LIKE '%' GROUP BY 1", "incorrect", False, "values differ"),
         ("SELECT COUNT(*) FROM generate_series(1, 100000) a, generate_series(1, 100000) b", "error", False, "timeout"),
         ("DELETE FROM customer", "rejected", False, "not a query: DELETE"),
-        ("I do not know", "rejected", False, "not a query"),
+        ("I do not know", "rejected", False, "declines to answer"),
+        ("SELECT 'I do not know' AS answer", "incorrect", False, "declines to answer"),
         ("", "rejected", False, "no SQL"),
     ],
 )

@@ -18,6 +18,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from workbench.asked_order import asks_for_order
+from workbench.declining import gold_declines
 from workbench.evals.golds import Gold, run_golds
 from workbench.evals.postgres import Database, Server
 from workbench.evals.sql_accuracy import MAX_ROWS, TIMEOUT_S, Attempt, Verdict, score_attempt
@@ -30,7 +32,8 @@ class Case:
 
     Attributes:
         setup_sql: makes and fills the tables; trusted, it runs as their owner.
-        golds: right answers, each perhaps with sql-eval's ``;`` alternatives and ``{a, b}`` columns.
+        golds: right answers, each perhaps with sql-eval's ``;`` alternatives and ``{a, b}`` columns; all of them
+            'I do not know' when the tables cannot answer.
         candidate: the model's text, as generated.
         question: in natural language; decides whether order counts where ``order_matters`` does not.
         order_matters: whether row order is part of the answer.
@@ -47,7 +50,7 @@ class Case:
     @property
     def ordered(self) -> bool:
         """Whether row order counts."""
-        return bool(self.order_matters)
+        return asks_for_order(self.question)[0] if self.order_matters is None else self.order_matters
 
 
 def judge(case: Case, server: Server, *, timeout_s: float = TIMEOUT_S, max_rows: int = MAX_ROWS) -> Verdict:
@@ -62,6 +65,8 @@ def judge(case: Case, server: Server, *, timeout_s: float = TIMEOUT_S, max_rows:
     Raises:
         EvaluationError: the setup or a gold fails, or the server is gone.
     """
+    if case.golds and all(map(gold_declines, case.golds)):
+        return score_attempt(Attempt(case.id, case.candidate, None, None))
     with server.loan(case.id, case.setup_sql) as database:
         return score_attempt(Attempt(case.id, case.candidate, run_gold(case, database, max_rows), database), timeout_s)
 

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import atexit
 import hashlib
-import re
 import secrets
 import threading
 from collections.abc import Hashable, Iterable, Iterator
@@ -28,6 +27,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from workbench.databases import COPY_BLOCK
 from workbench.errors import EvaluationError, PrerequisiteError, WorkbenchError
 from workbench.evals import sandbox
 from workbench.evals.embedded import EmbeddedPostgres
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
 PREFIX = "workbench_"
 KEPT = 8  # databases given back that stay loaded, for whoever asks for the same script next
-_COPY_BLOCK = re.compile(r"^(COPY\s[^;]*\sFROM\s+stdin[^;]*;)[^\n]*\n(.*?)^\\\.\s*$", re.MULTILINE | re.DOTALL | re.I)
 
 
 @dataclass(frozen=True)
@@ -125,7 +124,7 @@ class Server:
         Raises:
             EvaluationError: the files are missing or their SQL fails.
         """
-        return self._borrow(name, f"{question_set.schema(name)}\n;\n{question_set.rows(name)}").database.result()
+        return self._borrow(name, question_set.script(name)).database.result()
 
     @contextmanager
     def loan(self, name: str, script: str) -> Iterator[Database]:
@@ -275,7 +274,7 @@ def run_script(connection: psycopg.Connection, script: str) -> None:
     if "\0" in script:
         raise ValueError("it holds a null character")
     position = 0
-    for block in _COPY_BLOCK.finditer(script):
+    for block in COPY_BLOCK.finditer(script):
         connection.execute(script[position : block.start()].encode())
         with connection.cursor().copy(block[1].encode()) as copy:
             copy.write(block[2])

@@ -9,7 +9,8 @@ database and are kept with it, so a second artifact scored on the same server co
     scores = summarize(question_set, verdicts)          # workbench.evals.statistics
 
 Verdicts: ``correct``, ``incorrect``, ``error`` (the query fails or exceeds a limit), ``rejected`` (it is
-no query). A gold that fails is an EvaluationError.
+no query). A gold that fails is an EvaluationError. A question that the database cannot answer has no gold to run:
+there ``correct`` is an answer that declines (``workbench.evals.refusals``).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from workbench.errors import EvaluationError
@@ -27,6 +28,7 @@ from workbench.evals.extraction import extract_sql
 from workbench.evals.golds import Gold, run_golds
 from workbench.evals.parse_gate import gate
 from workbench.evals.postgres import Database, Server
+from workbench.evals.refusals import is_refusal
 from workbench.evals.sandbox import QueryFailed
 from workbench.questions import QuestionSet
 
@@ -52,6 +54,7 @@ class Verdict:
         chance_hit: whether a correct answer to a weak gold fails on a second copy of the data; ``None`` unless tried.
         defog_correct: correct by sql-eval's own rules; ``None`` unless scored so.
         defog_exact: sql-eval's ``exact_match``; ``None`` unless scored so.
+        answerable: whether the database can answer the question; where not, it counts among the refusals only.
     """
 
     question_id: str
@@ -64,6 +67,7 @@ class Verdict:
     chance_hit: bool | None = None
     defog_correct: bool | None = None
     defog_exact: bool | None = None
+    answerable: bool = True
 
 
 @dataclass(frozen=True)
@@ -73,14 +77,14 @@ class Attempt:
     Attributes:
         question_id: shown in the verdict.
         answer: the model's text.
-        gold: what right answers return on ``database``.
+        gold: what right answers return on ``database``; ``None`` when the right answer is to decline.
         database: where to run it.
     """
 
     question_id: str
     answer: str
-    gold: Gold
-    database: Database
+    gold: Gold | None
+    database: Database | None
 
 
 def score_predictions(
@@ -111,11 +115,9 @@ def score_predictions(
     questions = question_set.questions
     if len(answers) != len(questions):
         raise EvaluationError(f"{len(answers)} answers for {len(questions)} questions; give one answer each")
-    databases = {name: server.database(question_set, name) for name in question_set.db_names()}
-    golds = _golds(question_set, databases, max_rows)
-
+    databases, golds = _golds(question_set.answerable(), server, max_rows)
     attempts = [
-        Attempt(question.id, answer, golds[question.id], databases[question.db_name])
+        Attempt(question.id, answer, golds.get(question.id), databases.get(question.db_name))
         for question, answer in zip(questions, answers, strict=True)
     ]
     return score_attempts(attempts, timeout_s, progress)
@@ -140,18 +142,21 @@ def score_attempts(
 
 def weak_golds(question_set: QuestionSet, server: Server, *, max_rows: int = MAX_ROWS) -> dict[str, str]:
     """Questions whose gold is empty, all NULL or a single cell, with which of the three: luck could match them."""
+    _, golds = _golds(question_set.answerable(), server, max_rows)
+    return {name: gold.weak for name, gold in golds.items() if gold.weak}
+
+
+def _golds(question_set: QuestionSet, server: Server, max_rows: int) -> tuple[dict[str, Database], dict[str, Gold]]:
+    """The databases by name, loaded, and the golds by question id, in the questions' order."""
     databases = {name: server.database(question_set, name) for name in question_set.db_names()}
-    golds = _golds(question_set, databases, max_rows)
-    return {question.id: golds[question.id].weak for question in question_set.questions if golds[question.id].weak}
 
-
-def _golds(question_set: QuestionSet, databases: dict[str, Database], max_rows: int) -> dict[str, Gold]:
     def run(name: str) -> dict[str, Gold]:
         questions = [question for question in question_set.questions if question.db_name == name]
         return run_golds(questions, databases[name], max_rows)
 
     with workers() as pool:
-        return {key: gold for golds in pool.map(run, databases) for key, gold in golds.items()}
+        found = {key: gold for golds in pool.map(run, databases) for key, gold in golds.items()}
+    return databases, {question.id: found[question.id] for question in question_set.questions}
 
 
 @contextmanager
@@ -165,29 +170,48 @@ def workers() -> Iterator[ThreadPoolExecutor]:
 
 
 def score_attempt(attempt: Attempt, timeout_s: float = TIMEOUT_S) -> Verdict:
-    """Extract, gate, run, compare.
+    """Extract, gate, run, compare; or where there is no gold, see whether the answer declines.
 
     Raises:
         EvaluationError: the server is gone.
     """
+    if attempt.gold is None or attempt.database is None:
+        return _judge_refusal(attempt)
+    verdict = _run_and_compare(attempt, attempt.gold, attempt.database, timeout_s)
+    if verdict.verdict == "correct" or not is_refusal(attempt.answer):
+        return verdict
+    name: VerdictName = "incorrect" if verdict.verdict == "incorrect" else "rejected"
+    return replace(verdict, verdict=name, reason="declines to answer")
+
+
+def _judge_refusal(attempt: Attempt) -> Verdict:
+    """Of a question that cannot be answered: declining is right, whatever else is not."""
+    sql = extract_sql(attempt.answer)
+    if is_refusal(attempt.answer):
+        return Verdict(attempt.question_id, "correct", False, "declines", sql, answerable=False)
+    reason = "neither declines nor answers" if not sql or gate(sql) else "invents SQL"
+    return Verdict(attempt.question_id, "incorrect", False, reason, sql, answerable=False)
+
+
+def _run_and_compare(attempt: Attempt, gold: Gold, database: Database, timeout_s: float) -> Verdict:
     sql = extract_sql(attempt.answer)
     started = time.perf_counter()
 
     def verdict(name: VerdictName, reason: str, exact: bool = False) -> Verdict:
         seconds = time.perf_counter() - started
-        return Verdict(attempt.question_id, name, exact, reason, sql, attempt.gold.weak, seconds)
+        return Verdict(attempt.question_id, name, exact, reason, sql, gold.weak, seconds)
 
     if reason := gate(sql) if sql else "no SQL in the answer":
         return verdict("rejected", reason)
-    longest = max(expected.count for expected in attempt.gold.answers)
+    longest = max(expected.count for expected in gold.answers)
     started = time.perf_counter()
     try:
-        table = attempt.database.run(sql, timeout_s=timeout_s, max_rows=longest + 1)
+        table = database.run(sql, timeout_s=timeout_s, max_rows=longest + 1)
     except QueryFailed as error:
         return verdict("error", str(error))
     if table.truncated:
         return verdict("incorrect", f"over {longest} rows, the gold has {longest}")
-    best = max((compare(expected, table.rows, table.width) for expected in attempt.gold.answers), key=_rank)
+    best = max((compare(expected, table.rows, table.width) for expected in gold.answers), key=_rank)
     return verdict("correct" if best.correct else "incorrect", best.reason, best.exact)
 
 

@@ -80,11 +80,16 @@ class Flipped:
 
 
 def summarize(question_set: QuestionSet, verdicts: Sequence[Verdict]) -> list[Score]:
-    """``sql_accuracy`` in all, then by category and by hardness (``sql_accuracy/category/date`` ...)."""
+    """``sql_accuracy`` in all, then by category and by hardness (``sql_accuracy/category/date`` ...).
+
+    Questions that cannot be answered stand apart, as ``refusals``: how many of them were declined.
+    """
     rights = _rights(verdicts)
     groups = {"sql_accuracy": list(rights)}
     groups |= {f"sql_accuracy/{name}": ids for name, ids in question_groups(question_set, rights).items()}
-    return [Score(name, sum(rights[one] for one in ids), len(ids)) for name, ids in groups.items()]
+    scores = [Score(name, sum(rights[one] for one in ids), len(ids)) for name, ids in groups.items() if ids]
+    declined = [verdict.verdict == "correct" for verdict in verdicts if not verdict.answerable]
+    return [*scores, *([Score("refusals", sum(declined), len(declined))] if declined else [])]
 
 
 def question_groups(question_set: QuestionSet, asked: Iterable[str]) -> dict[str, list[str]]:
@@ -172,4 +177,5 @@ def _flips(before: dict[str, bool], after: dict[str, bool], ids: Sequence[str]) 
 
 
 def _rights(verdicts: Iterable[Verdict]) -> dict[str, bool]:
-    return {verdict.question_id: verdict.verdict == "correct" for verdict in verdicts}
+    """Which answers are right, of the questions that can be answered."""
+    return {verdict.question_id: verdict.verdict == "correct" for verdict in verdicts if verdict.answerable}
