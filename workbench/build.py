@@ -12,7 +12,6 @@ from __future__ import annotations
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from workbench.artifact import open_artifact
 from workbench.assemble import artifact_reports, build_report
@@ -22,15 +21,13 @@ from workbench.progress import SILENT, Listener
 from workbench.report import BuildReport, read_report
 from workbench.report_page import write_report
 from workbench.request import BuildRequest
+from workbench.scoring import open_server
 from workbench.stages import Outcome, conform_all, convert_all, run_all, score_all
 from workbench.storage import locked
 from workbench.tables import LEGEND, comparison_table
 from workbench.trackers.base import TrackingReceipt
 from workbench.tracking import tracked_build
 from workbench.work import Work, prepare
-
-if TYPE_CHECKING:
-    from workbench.evals.postgres import Server
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,7 @@ def build(request: BuildRequest, listener: Listener = SILENT) -> BuildOutcome:
 
 
 def _build(work: Work, started: float) -> BuildOutcome:
-    with _open_server(work.request.database_url) as server:  # first, so that a missing server costs no conversion
+    with open_server(work.request.database_url) as server:  # first, so that a missing server costs no conversion
         made = convert_all(work)
         trials = run_all(work, made)
         made = conform_all(work, made, trials)
@@ -91,12 +88,6 @@ def _unchanged(work: Work) -> BuildOutcome | None:
         return None  # something is missing: the stages find out what, and make it again
     work.listener.step("Nothing has changed since the build before; its results are kept (--again makes them anew)")
     return BuildOutcome(report, work.report_folder, TrackingReceipt(**receipt))
-
-
-def _open_server(database_url: str | None) -> Server:
-    from workbench.evals.postgres import Server
-
-    return Server.connect(database_url) if database_url else Server.embedded()
 
 
 def _record(work: Work, report: BuildReport, made: dict[str, Outcome[Made]]) -> TrackingReceipt:

@@ -15,6 +15,7 @@ import click
 from workbench import __version__
 from workbench.cli_options import (
     PATH,
+    database_url_option,
     databases_option,
     model_options,
     prompt_option,
@@ -24,6 +25,7 @@ from workbench.cli_options import (
     terminal,
     threads_option,
 )
+from workbench.cli_scores import score
 
 
 class _Commands(click.Group):
@@ -52,11 +54,7 @@ def cli() -> None:
 @questions_option
 @databases_option
 @click.option("--limit", type=click.IntRange(min=1), help="Ask at most so many questions of each set.")
-@click.option(
-    "--database-url",
-    envvar="WORKBENCH_DATABASE_URL",
-    help="PostgreSQL to score on, postgresql://... Default: an embedded server.",
-)
+@database_url_option
 @click.option(
     "--tracking-uri", help="MLflow tracking server. Default: MLFLOW_TRACKING_URI, else a local store in --out."
 )
@@ -191,3 +189,6 @@ def doctor(out: Path) -> None:
 
     findings = examine(out)
     terminal().table(findings_table(findings))
+
+
+cli.add_command(score)

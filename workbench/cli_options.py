@@ -47,6 +47,11 @@ target_options = combine(
     ),
     click.option("--context", type=int, help="Tokens of prompt and answer to plan for. Default: the model's limit."),
 )
+database_url_option = click.option(
+    "--database-url",
+    envvar="WORKBENCH_DATABASE_URL",
+    help="PostgreSQL to score on, postgresql://... Default: an embedded server.",
+)
 prompt_option = click.option(
     "--prompt",
     type=click.Choice(sorted(PROMPTS)),

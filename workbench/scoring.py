@@ -16,6 +16,17 @@ if TYPE_CHECKING:
     from workbench.evals.sql_accuracy import Verdict
 
 
+def open_server(database_url: str | None) -> Server:
+    """The user's PostgreSQL, or an embedded one; close it after use.
+
+    Raises:
+        PrerequisiteError: it cannot be reached, or does not start.
+    """
+    from workbench.evals.postgres import Server
+
+    return Server.connect(database_url) if database_url else Server.embedded()
+
+
 def split_by_set(sets: Sequence[QuestionSet], answers: Sequence[str]) -> list[list[str]]:
     """Answers to all sets in a row, cut into those of each set."""
     rest = iter(answers)

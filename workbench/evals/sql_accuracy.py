@@ -35,6 +35,9 @@ from workbench.questions import QuestionSet
 TIMEOUT_S = 5.0  # per candidate
 MAX_ROWS = 100_000  # per gold; a candidate is read to one row past its longest gold
 WORKERS = 2
+CLOSED = (
+    "the server closed the connection"  # begins the reason of a query whose backend crashes, or another's beside it
+)
 
 VerdictName = Literal["correct", "incorrect", "error", "rejected"]
 
@@ -137,7 +140,11 @@ def score_attempts(
             verdicts.append(verdict)
             if progress:
                 progress(len(verdicts), len(attempts))
-    return verdicts
+    # A crash of one connection ends them all; whoever was hit gets another chance while nothing else runs.
+    return [
+        score_attempt(attempt, timeout_s) if verdict.reason.startswith(CLOSED) else verdict
+        for attempt, verdict in zip(attempts, verdicts, strict=True)
+    ]
 
 
 def weak_golds(question_set: QuestionSet, server: Server, *, max_rows: int = MAX_ROWS) -> dict[str, str]:
