@@ -126,3 +126,56 @@ def test_an_interrupt_ends_in_a_sentence_and_leaves_no_database(url):
         assert "interrupted" in errors and "Traceback" not in errors
         left = "SELECT datname FROM pg_database WHERE datname LIKE 'workbench%'"
         assert connection.execute(left).fetchall() == []
+
+
+@pytest.fixture(scope="module")
+def mine(tmp_path_factory):
+    """A folder of one's own with two questions, and answers to them."""
+    folder = tmp_path_factory.mktemp("sets") / "mine"
+    folder.mkdir()
+    (folder / "schema.sql").write_text("CREATE TABLE t (a int, b text);")
+    (folder / "rows.sql").write_text("INSERT INTO t VALUES (1, 'x'), (2, 'y');")
+    (folder / "questions.csv").write_text(
+        "question,query\nWhich a?,SELECT a FROM t\nHow many?,SELECT COUNT(*) FROM t\n"
+    )
+    for name, second in (("new", "SELECT 3"), ("old", "SELECT 2")):
+        answers = [{"question_id": "0", "text": "SELECT a FROM t"}, {"question_id": "1", "text": second}]
+        (folder / f"{name}.jsonl").write_text(lines(*answers))
+    return folder
+
+
+def test_a_file_of_answers_is_scored_against_its_reference(url, mine, tmp_path):
+    arguments = ("--questions", mine, "--predictions", mine / "new.jsonl", "--reference", mine / "old.jsonl")
+    done = run(*arguments, "--database-url", url, "--json", "--out", tmp_path / "judged.jsonl")
+    assert (done.returncode, done.stderr) == (0, "")
+    (found,) = json.loads(done.stdout)["sets"]
+    assert (found["question_set"], found["verdicts"]) == ("mine", {"correct": 1, "incorrect": 1})
+    assert (found["flips"]["right_to_wrong"], found["flips"]["wrong_to_right"]) == (1, 0)
+    assert found["weak_golds"] == {"single cell": ["1"]}
+    judged = [json.loads(line) for line in (tmp_path / "judged.jsonl").read_text().splitlines()]
+    assert [line["verdict"] for line in judged] == ["correct", "incorrect"]
+
+
+def test_a_reader_of_scores_gets_a_table(url, mine):
+    done = run("--questions", mine, "--predictions", mine / "new.jsonl", "--database-url", url)
+    assert done.returncode == 0
+    for part in ("50.0%", "hardness/easy", "mine: 1 correct, 1 incorrect", "1 single cell"):
+        assert part in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        ([], "either --cases or --predictions"),
+        (["--cases", "-", "--predictions", "x"], "either --cases or --predictions"),
+        (["--cases", "-", "--reference", "x"], "--reference goes with --predictions"),
+        (["--cases", "nowhere.jsonl"], "nowhere.jsonl"),
+        (["--predictions", "nowhere.jsonl"], "no predictions at nowhere.jsonl"),
+        (["--predictions", "x", "--timeout", "0"], "--timeout"),
+    ],
+)
+def test_mistakes_get_one_sentence(arguments, part):
+    done = run(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert part in done.stderr
+    assert "Traceback" not in done.stderr

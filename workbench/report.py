@@ -125,11 +125,12 @@ def report_record(report: BuildReport) -> dict[str, Any]:
     record = asdict(report)
     for artifact, raw in zip(report.artifacts, record["artifacts"], strict=True):
         for scored, raw_set in zip(artifact.sets, raw["sets"], strict=True):
-            raw_set["scores"] = [_score_record(score) for score in scored.scores]
+            raw_set["scores"] = [score_record(score) for score in scored.scores]
     return record
 
 
-def _score_record(score: Score) -> dict[str, Any]:
+def score_record(score: Score) -> dict[str, Any]:
+    """A score as JSON values: its counts, its value, its interval."""
     low, high = score.interval
     return {
         "name": score.name,

@@ -1,0 +1,259 @@
+"""A file of answers, scored: nobody need have the model, only what it answered.
+
+The file holds answers to one or several question sets: this workbench's predictions, or the CSV that sql-eval writes.
+Each answer is run, and the verdicts are counted: all, by category, by hardness, each with its Wilson interval; beside
+them the score by sql-eval's own rules. With a second file, the reference's, every question becomes a pair, and what
+counts is which answers flipped.
+
+    request = ScoreRequest(Path("answers.jsonl"), questions=(Path("heldout"),))
+    scored = [score_set(one, server, request.timeout_s) for one in answered_sets(request)]
+    record(request, scored)             # JSON values
+    score_table(scored[0])              # for a reader
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workbench.errors import WorkbenchError
+from workbench.matching import answers_in_order
+from workbench.measure import Score
+from workbench.predictions import Prediction, read_predictions
+from workbench.questions import QuestionSet
+from workbench.report import score_record
+from workbench.request import BUNDLED, question_sets
+from workbench.scoring import judged_predictions
+from workbench.tables import DASH, Table, score_text
+
+if TYPE_CHECKING:
+    from workbench.evals.postgres import Server
+    from workbench.evals.sql_accuracy import Verdict
+
+SCHEMA_VERSION = 1
+SHOWN = 5  # questions an error names
+
+
+@dataclass(frozen=True)
+class ScoreRequest:
+    """What the user asked to be scored.
+
+    Attributes:
+        predictions: file of answers.
+        reference: file of the answers they are compared with, or ``None``.
+        questions: CSV files, folders or names of bundled sets; empty means the bundled sets that the answers name.
+        databases: folder to look for their databases in first.
+        limit: at most so many questions of each set, evenly spread.
+        timeout_s: time limit of each answer.
+    """
+
+    predictions: Path
+    reference: Path | None = None
+    questions: tuple[Path, ...] = ()
+    databases: Path | None = None
+    limit: int | None = None
+    timeout_s: float = 5.0
+
+
+@dataclass(frozen=True)
+class AnsweredSet:
+    """A question set with one answer to each question, and one of the reference's if there is a reference."""
+
+    question_set: QuestionSet
+    answers: list[Prediction]
+    reference: list[Prediction] | None = None
+
+
+@dataclass(frozen=True)
+class ScoredSet:
+    """A question set with the verdicts on its answers, in the questions' order, and on the reference's if any."""
+
+    answered: AnsweredSet
+    verdicts: list[Verdict]
+    reference: list[Verdict] | None = None
+
+    @property
+    def name(self) -> str:
+        """The question set's."""
+        return self.answered.question_set.name
+
+    def judged(self) -> list[Prediction]:
+        """The answers with their verdicts, for a file that anyone can read without this workbench."""
+        named = [
+            replace(answer, question_set=self.name, question_id=question.id)
+            for answer, question in zip(self.answered.answers, self.answered.question_set.questions, strict=True)
+        ]
+        return judged_predictions(self.answered.question_set, named, self.verdicts)
+
+
+def answered_sets(request: ScoreRequest) -> list[AnsweredSet]:
+    """The questions with their answers, checked before any of them runs.
+
+    Raises:
+        WorkbenchError: a file is missing or faulty, or does not answer the questions.
+    """
+    answers = read_predictions(request.predictions)
+    reference = read_predictions(request.reference) if request.reference else None
+    files = request.questions or _bundled(answers, request.predictions)
+    return [
+        AnsweredSet(
+            one,
+            _answers(answers, one, request.predictions),
+            _answers(reference, one, request.reference) if reference is not None and request.reference else None,
+        )
+        for one in question_sets(files, request.limit, request.databases)
+    ]
+
+
+def _bundled(answers: Sequence[Prediction], path: Path) -> tuple[Path, ...]:
+    """The bundled sets that the answers name."""
+    named = {answer.question_set for answer in answers}
+    found = tuple(Path(name) for name in BUNDLED if name in named)
+    if not found:
+        raise WorkbenchError(f"{path} names no bundled question set; give --questions the file they were asked from")
+    return found
+
+
+def _answers(predictions: Sequence[Prediction], question_set: QuestionSet, path: Path) -> list[Prediction]:
+    named = sorted({prediction.question_set for prediction in predictions} - {""})
+    if named and question_set.name not in named and not any(not one.question_set for one in predictions):
+        raise WorkbenchError(
+            f"{path} answers {', '.join(named)}, not {question_set.name}; give the --questions it was made with, "
+            "under the same file name"
+        )
+    answers = answers_in_order(predictions, question_set)
+    failed = [one.question_id or str(one.further.get("question")) for one in answers if one.error]
+    if failed:
+        raise WorkbenchError(
+            f"{path} holds no answer to {len(failed)} questions of {question_set.name}, for asking failed "
+            f"({', '.join(failed[:SHOWN])}{', ...' * (len(failed) > SHOWN)}); ask these again"
+        )
+    return answers
+
+
+def score_set(
+    answered: AnsweredSet, server: Server, timeout_s: float, progress: Callable[[int, int], None] | None = None
+) -> ScoredSet:
+    """Run the answers, and the reference's.
+
+    Args:
+        answered: questions and answers.
+        server: where to run them.
+        timeout_s: time limit of each answer.
+        progress: called with (answers done, answers in all) after each.
+
+    Raises:
+        EvaluationError: a database does not load, a gold fails, or the server is gone.
+    """
+    from workbench.evals.sql_accuracy import score_predictions
+
+    def verdicts(answers: Sequence[Prediction]) -> list[Verdict]:
+        texts = [one.text for one in answers]
+        return score_predictions(answered.question_set, texts, server, timeout_s=timeout_s, progress=progress)
+
+    found = verdicts(answered.answers)
+    paired = answered.reference is not None and any(one.answerable for one in found)
+    return ScoredSet(answered, found, verdicts(answered.reference or []) if paired else None)
+
+
+def defog_scores(scored: ScoredSet) -> list[Score]:
+    """Accuracy by sql-eval's own rules, ``defog_accuracy`` and by group; empty where it was not looked at."""
+    from workbench.evals.statistics import question_groups
+
+    rights = {one.question_id: one.defog_correct for one in scored.verdicts if one.answerable}
+    if not rights or None in rights.values():
+        return []
+    groups = {"defog_accuracy": list(rights)} | {
+        f"defog_accuracy/{name}": ids for name, ids in question_groups(scored.answered.question_set, rights).items()
+    }
+    return [Score(name, sum(bool(rights[one]) for one in ids), len(ids)) for name, ids in groups.items()]
+
+
+def record(request: ScoreRequest, scored: Sequence[ScoredSet]) -> dict[str, Any]:
+    """Everything as JSON values."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "predictions": str(request.predictions),
+        "reference": str(request.reference) if request.reference else None,
+        "timeout_s": request.timeout_s,
+        "sets": [_set_record(one) for one in scored],
+    }
+
+
+def _set_record(scored: ScoredSet) -> dict[str, Any]:
+    from workbench.evals.statistics import flipped, flips, group_flips, summarize
+
+    question_set, verdicts, before = scored.answered.question_set, scored.verdicts, scored.reference
+    found: dict[str, Any] = {
+        "question_set": scored.name,
+        "questions": len(verdicts),
+        "digest": question_set.digest,
+        "scores": [score_record(score) for score in summarize(question_set, verdicts)],
+        "defog_scores": [score_record(score) for score in defog_scores(scored)],
+        "verdicts": dict(Counter(one.verdict for one in verdicts if one.answerable)),
+        "exact": sum(one.exact for one in verdicts if one.answerable),
+        "weak_golds": _weak(scored),
+        "chance_hits": [one.question_id for one in verdicts if one.chance_hit],
+        "flips": None,
+    }
+    if before is not None:
+        groups = group_flips(question_set, before, verdicts)
+        found["flips"] = asdict(flips(before, verdicts)) | {
+            "groups": {name: asdict(one) for name, one in groups.items()},
+            "flipped": [asdict(one) for one in flipped(before, verdicts)],
+        }
+    return found
+
+
+def _weak(scored: ScoredSet) -> dict[str, list[str]]:
+    """Questions by why luck could match their golds."""
+    found: dict[str, list[str]] = {}
+    for verdict in scored.verdicts:
+        if verdict.weak:
+            found.setdefault(verdict.weak, []).append(verdict.question_id)
+    return found
+
+
+def score_table(scored: ScoredSet) -> Table:
+    """One row for all questions, then one a group: accuracy, sql-eval's own, flips against the reference."""
+    from workbench.evals.statistics import flips, group_flips, summarize
+
+    before, defog = scored.reference, {one.name.partition("/")[2]: one for one in defog_scores(scored)}
+    groups = {} if before is None else group_flips(scored.answered.question_set, before, scored.verdicts)
+    groups |= {} if before is None else {"": flips(before, scored.verdicts)}
+    rows = []
+    for score in summarize(scored.answered.question_set, scored.verdicts):
+        head, _, name = score.name.partition("/")
+        cells = [name or ("all" if head == "sql_accuracy" else head), str(score.total), score_text(score)]
+        cells += [score_text(defog[name]) if name in defog and head == "sql_accuracy" else DASH] if defog else []
+        pairs = groups.get(name) if head == "sql_accuracy" else None
+        flipped = f"-{pairs.right_to_wrong} +{pairs.wrong_to_right}" if pairs else DASH
+        cells += [] if before is None else [flipped]
+        rows.append(tuple(cells))
+    header = ["questions", "number", "right", *(["by sql-eval's rules"] if defog else [])]
+    return Table((*header, *([] if before is None else ["flips"])), tuple(rows))
+
+
+def legend(scored: ScoredSet) -> str:
+    """The verdicts in numbers, the weak golds, and the pairs against the reference."""
+    from workbench.evals.statistics import flips
+
+    found = _set_record(scored)
+    counts = ", ".join(f"{found['verdicts'][name]} {name}" for name in sorted(found["verdicts"]))
+    lines = [f"{counts}; {found['exact']} with the gold's columns exactly."]
+    if found["weak_golds"]:
+        weak = ", ".join(f"{len(ids)} {why}" for why, ids in found["weak_golds"].items())
+        hits = f", of which {len(found['chance_hits'])} answers were chance hits" if found["chance_hits"] else ""
+        lines.append(f"Weak golds, which luck could match: {weak}{hits}.")
+    if scored.reference is not None:
+        pairs = flips(scored.reference, scored.verdicts)
+        low, high = (100 * limit for limit in pairs.interval)
+        lines.append(
+            f"Against the reference: {pairs.right_to_wrong} answers lost, {pairs.wrong_to_right} gained, difference "
+            f"{100 * pairs.difference:+.1f} points [{low:+.1f}, {high:+.1f}] ({pairs.method}), exact McNemar p "
+            f"{pairs.mcnemar_p:.3f}; so many questions show {100 * pairs.detectable:.1f} points."
+        )
+    return "\n".join(lines)
