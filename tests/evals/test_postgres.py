@@ -147,3 +147,26 @@ def test_defogs_databases_load(server, tmp_path, name):
     (folder / "rows.sql").write_text("")
     database = server.database(QuestionSet("defog", (), tmp_path), name)
     assert rows(database, "SELECT count(*) > 0 FROM pg_stat_user_tables") == [(True,)]
+
+
+def test_tables_in_csv_are_loaded_whatever_their_order_and_line_ends(server, tmp_path):
+    """``a_purchase`` comes before the table it refers to; the schema is a dump's, which empties the search path."""
+    (tmp_path / "rows").mkdir()
+    (tmp_path / "schema.sql").write_text(
+        "-- PostgreSQL database dump\nSELECT pg_catalog.set_config('search_path', '', false);\n"
+        'CREATE TABLE public."Customer" (id int PRIMARY KEY, "order" text, note text);\n'
+        'CREATE TABLE public.a_purchase (customer int REFERENCES public."Customer", amount numeric);\n'
+        "ALTER TABLE public.a_purchase OWNER TO nobody_here;\n"
+    )
+    (tmp_path / "a_purchase.csv").write_bytes(b"Amount,customer\r\n10.5,1\r\n,2")
+    (tmp_path / "rows" / "Customer.csv").write_text('id,order,note\n1,"a\nb",""\n2,Zürich,\n', encoding="utf-8-sig")
+    database = server.database(QuestionSet("mine", (), tmp_path), "mine")
+    assert rows(database, 'TABLE "Customer"') == [(1, "a\nb", ""), (2, "Zürich", None)]
+    assert rows(database, "SELECT customer, amount::text FROM a_purchase ORDER BY 1") == [(1, "10.5"), (2, None)]
+
+
+def test_a_csv_that_does_not_fit_its_table_is_named(server, tmp_path):
+    (tmp_path / "schema.sql").write_text("CREATE TABLE t (a int);")
+    (tmp_path / "t.csv").write_text("a\n1\nx\n")
+    with pytest.raises(EvaluationError, match=r"'mine' does not load.*\"x\""):
+        server.database(QuestionSet("mine", (), tmp_path), "mine")
