@@ -1,6 +1,7 @@
 from reports import artifact, report
 
-from workbench.measure import Measurement
+from workbench.measure import Measurement, Score
+from workbench.report import SetScores
 from workbench.report_page import report_markdown
 from workbench.tables import (
     Table,
@@ -41,6 +42,12 @@ def test_the_recommended_row_is_starred():
 def test_breakdowns_name_every_category():
     assert breakdown_table(report(), "heldout", "category").rows[0][:2] == ("date", "20")
     assert breakdown_table(report(artifact(sets=())), "heldout", "category").rows == ()
+
+
+def test_refusals_are_told_where_a_set_has_questions_without_an_answer():
+    alone = SetScores("heldout", (Score("refusals", 3, 4),), {})
+    assert "`int8` 3 of 4 (75.0% [" in report_markdown(report(artifact("int8", sets=(alone,))))
+    assert "declined" not in report_markdown(report())
 
 
 def test_markdown_says_where_and_how():

@@ -1,9 +1,11 @@
+from dataclasses import replace
 from pathlib import Path
 
 from reports import artifact, flips, report, set_scores
 
 from workbench.artifact import Artifact, FileEntry, Manifest
-from workbench.measure import Measurement
+from workbench.measure import Measurement, Score
+from workbench.report import SetScores
 from workbench.tracking import tracked_build
 
 
@@ -42,6 +44,13 @@ def test_scores_carry_intervals_and_flips():
     assert metrics["heldout/sql_accuracy_ratio/category/date"] == 0.5
     assert metrics["heldout/sql_accuracy_ratio_low_95"] < 0.9 < metrics["heldout/sql_accuracy_ratio_high_95"]
     assert metrics["heldout/flips_right_to_wrong_count"] == 3
+
+
+def test_refusals_are_a_metric_of_their_own():
+    mixed = replace(set_scores(90), scores=(*set_scores(90).scores, Score("refusals", 3, 4)))
+    assert child(artifact(sets=(mixed,))).metrics["heldout/refusals_ratio"] == 0.75
+    alone = child(artifact(sets=(SetScores("idk", (Score("refusals", 3, 4),), {}),))).metrics
+    assert (alone["idk/refusals_ratio"], alone["idk/refusals_ratio_high_95"] > 0.75) == (0.75, True)
 
 
 def test_params_name_recipe_options_and_digests():

@@ -15,6 +15,7 @@ from workbench.measure import Measurement, Score
 
 REPORT_VERSION = 1
 MAIN_SCORE = "sql_accuracy"
+REFUSALS = "refusals"  # of the questions that cannot be answered, which count in no other score
 
 
 @dataclass(frozen=True)

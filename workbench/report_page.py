@@ -10,7 +10,7 @@ from pathlib import Path
 
 from workbench.report import BuildReport, report_record
 from workbench.storage import storage_error
-from workbench.tables import LEGEND, Table, breakdown_table, comparison_table, latency_table
+from workbench.tables import LEGEND, Table, breakdown_table, comparison_table, latency_table, refusals_text
 from workbench.whole_file import write_whole
 
 
@@ -50,6 +50,7 @@ def report_markdown(report: BuildReport) -> str:
     for one in report.question_sets:
         parts.append(f"## Accuracy on {one['name']} ({one['questions']} questions)")
         parts += [breakdown_table(report, one["name"], kind).markdown() for kind in ("category", "hardness")]
+        parts += filter(None, [refusals_text(report, one["name"])])
     parts += ["## Measurements", latency_table(report).markdown(), "## Plan", _plan_record_table(report).markdown()]
     return "\n\n".join(parts) + "\n"
 

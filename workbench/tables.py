@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from workbench.measure import Measurement, Score
-from workbench.report import ArtifactReport, BuildReport, SetScores
+from workbench.report import REFUSALS, ArtifactReport, BuildReport, SetScores
 
 if TYPE_CHECKING:
     from workbench.plan import Plan
@@ -104,6 +104,18 @@ def breakdown_table(report: BuildReport, question_set: str, kind: str) -> Table:
         total = cells[0].total if cells[0] else 0
         rows.append((name, str(total), *(score_text(cell) if cell else DASH for cell in cells)))
     return Table((kind, "questions", *(recipe for recipe, _ in scored)), tuple(rows))
+
+
+def refusals_text(report: BuildReport, question_set: str) -> str:
+    """How many of a set's questions without an answer each artifact declined; empty where it has none."""
+    found = [
+        f"`{artifact.recipe}` {score.correct} of {score.total} ({score_text(score)})"
+        for artifact in report.artifacts
+        for one in artifact.sets
+        for score in one.scores
+        if one.question_set == question_set and score.name == REFUSALS
+    ]
+    return f"Questions without an answer, rightly declined: {', '.join(found)}." if found else ""
 
 
 def score_text(score: Score) -> str:

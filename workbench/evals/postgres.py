@@ -244,7 +244,8 @@ class Server:
                 run_script(connection, script)
                 connection.execute(sandbox.LOCK_DOWN.format(role=self.role).encode())
         except (psycopg.Error, ValueError) as error:
-            raise EvaluationError(f"database {name!r} does not load; correct its SQL: {error}") from error
+            why = " ".join(str(error).split())  # with the line of a CSV, where it is one
+            raise EvaluationError(f"database {name!r} does not load; correct its SQL or its rows: {why}") from error
         account = {"user": self.role, "password": self._password}
         return Database(name, make_conninfo(self.conninfo, dbname=unique, **account))
 

@@ -29,6 +29,7 @@ from workbench.evals.paired import (
 from workbench.evals.sql_accuracy import Verdict
 from workbench.measure import Score
 from workbench.questions import Question, QuestionSet
+from workbench.report import REFUSALS
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def summarize(question_set: QuestionSet, verdicts: Sequence[Verdict]) -> list[Sc
     groups |= {f"sql_accuracy/{name}": ids for name, ids in question_groups(question_set, rights).items()}
     scores = [Score(name, sum(rights[one] for one in ids), len(ids)) for name, ids in groups.items() if ids]
     declined = [verdict.verdict == "correct" for verdict in verdicts if not verdict.answerable]
-    return [*scores, *([Score("refusals", sum(declined), len(declined))] if declined else [])]
+    return [*scores, *([Score(REFUSALS, sum(declined), len(declined))] if declined else [])]
 
 
 def question_groups(question_set: QuestionSet, asked: Iterable[str]) -> dict[str, list[str]]:
