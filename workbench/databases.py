@@ -88,8 +88,8 @@ def find_database(where: Sequence[Path], name: str) -> Database:
             if (folder / f"{name}.sql").is_file():
                 return DefogDatabase(folder, name)
     raise EvaluationError(
-        f"there is no database {name!r} in {', '.join(map(str, where))}; correct db_name, name its parent folder with "
-        "--databases, or for the databases of sql-eval run `pip install defog-data`"
+        f"there is no database {name!r} in {', '.join(map(str, where))}; correct db_name, or name its parent folder with "
+        "--databases; of sql-eval's, `pip install defog-data` brings seven and a checkout of defog-ai/defog-data all"
     )
 
 
