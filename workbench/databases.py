@@ -87,9 +87,10 @@ def find_database(where: Sequence[Path], name: str) -> Database:
                 return PlainDatabase(folder)
             if (folder / f"{name}.sql").is_file():
                 return DefogDatabase(folder, name)
+    looked = ", ".join(map(str, where))
     raise EvaluationError(
-        f"there is no database {name!r} in {', '.join(map(str, where))}; correct db_name, or name its parent folder with "
-        "--databases; of sql-eval's, `pip install defog-data` brings seven and a checkout of defog-ai/defog-data all"
+        f"there is no database {name!r} in {looked}; correct db_name, or name its parent folder with --databases; "
+        "of sql-eval's, `pip install defog-data` brings seven and a checkout of defog-ai/defog-data all"
     )
 
 
