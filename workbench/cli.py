@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from workbench import __version__
+from workbench.cli_evaluate import evaluate
 from workbench.cli_options import (
     PATH,
     database_url_option,
@@ -44,6 +45,9 @@ class _Commands(click.Group):
 @click.version_option(__version__, prog_name="workbench")
 def cli() -> None:
     """Which SQLCoder variant fits your hardware, how fast is it, and does it still answer right?"""
+
+
+cli.add_command(evaluate)
 
 
 @cli.command(short_help="Plan, convert, run, score, compare and record.")
@@ -126,11 +130,16 @@ def convert(recipe: str, out: Path, threads: int | None, **options: Any) -> None
 @cli.command(short_help="Put several builds side by side.")
 @click.argument("reports", nargs=-1, type=PATH)
 @store_option
-def compare(reports: tuple[Path, ...], out: Path) -> None:
+@click.option("--published", is_flag=True, help="Show published figures of the SQLCoder family below.")
+def compare(reports: tuple[Path, ...], out: Path, published: bool) -> None:
     """Put the artifacts of several builds side by side (default: all reports in --out)."""
     from workbench.compare import comparison, find_reports
+    from workbench.published import published_table
 
-    terminal().table(*comparison(list(reports) or find_reports(out)))
+    listener = terminal()
+    listener.table(*comparison(list(reports) or find_reports(out)))
+    if published:
+        listener.table(*published_table())
 
 
 @cli.command()

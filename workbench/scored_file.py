@@ -179,11 +179,12 @@ def record(request: ScoreRequest, scored: Sequence[ScoredSet]) -> dict[str, Any]
         "predictions": str(request.predictions),
         "reference": str(request.reference) if request.reference else None,
         "timeout_s": request.timeout_s,
-        "sets": [_set_record(one) for one in scored],
+        "sets": [set_record(one) for one in scored],
     }
 
 
-def _set_record(scored: ScoredSet) -> dict[str, Any]:
+def set_record(scored: ScoredSet) -> dict[str, Any]:
+    """One set's scores, verdicts and flips as JSON values."""
     from workbench.evals.statistics import flipped, flips, group_flips, summarize
 
     question_set, verdicts, before = scored.answered.question_set, scored.verdicts, scored.reference
@@ -241,7 +242,7 @@ def legend(scored: ScoredSet) -> str:
     """The verdicts in numbers, the weak golds, and the pairs against the reference."""
     from workbench.evals.statistics import flips
 
-    found = _set_record(scored)
+    found = set_record(scored)
     counts = ", ".join(f"{found['verdicts'][name]} {name}" for name in sorted(found["verdicts"]))
     lines = [f"{counts}; {found['exact']} with the gold's columns exactly."]
     if found["weak_golds"]:
