@@ -151,7 +151,7 @@ def test_a_question_the_server_refuses_counts_as_wrong(run, server):
     evaluation = run(**of(server))
     assert evaluation.refused == 1
     assert figure(evaluation) == (2, 3)
-    assert evaluation.remarks() == ["1 questions were refused by the server and count as wrong"]
+    assert evaluation.remarks() == ["questions the server refused, which count as wrong: 1"]
 
 
 def test_flips_are_counted_against_another_runs_answers(run, server, artifact, tmp_path):

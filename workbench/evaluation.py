@@ -60,10 +60,10 @@ class Evaluation:
     def remarks(self) -> list[str]:
         """What a reader of the figures must know; empty when nothing is special."""
         told = (
-            (self.unfinished, f"answers were cut at {self.max_new_tokens} tokens (--max-new-tokens)"),
-            (self.refused, "questions were refused by the server and count as wrong"),
+            (f"answers cut at {self.max_new_tokens} tokens (--max-new-tokens)", self.unfinished),
+            ("questions the server refused, which count as wrong", self.refused),
         )
-        return [f"{count} {what}" for count, what in told if count]
+        return [f"{what}: {count}" for what, count in told if count]
 
 
 def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
