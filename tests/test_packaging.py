@@ -43,6 +43,7 @@ def test_the_bundled_model_and_its_data_travel_inside(wheel: zipfile.ZipFile) ->
 def test_every_module_travels_and_nothing_else_of_the_repository(wheel: zipfile.ZipFile) -> None:
     names = set(wheel.namelist())
     assert shipped(ROOT / "workbench", "workbench", (".py",)) <= names
+    assert "workbench/order_audit.json" in names
     assert {name.split("/")[0].split("-")[0] for name in names} == {"workbench", "sqlcoder_workbench"}
     assert not [name for name in names if "__pycache__" in name]
 

@@ -14,17 +14,20 @@ from __future__ import annotations
 import re
 
 _REGRET = r"(?:sorry|apolog\w+|regret\w*|unfortunate\w*|afraid|alas)"
-_LACK = r"(?:no|not|\w+n't|cannot|lack\w*|without|insufficient|unavailable|missing|absen\w+|beyond|unable|inability)"
+_LACK = (
+    r"(?:no|not|\w+n't|cannot|lack\w*|without|insufficient|unavailable|missing|absen\w+|beyond|unable|inability"
+    r"|unrelated|irrelevant|outside|out of)"
+)
 _CANNOT = (
     r"(?:cannot|can not|can't|cant|could not|couldn't|unable|not able|inability|impossible|not possible|not feasible)"
 )
 _ANSWER = r"(?:answer\w*|respon\w+|provid\w+|determin\w+|tell|help|generat\w+|creat\w+|writ\w+|query)"
-_DATA = r"(?:data|information|schema|tables?|columns?|database|knowledge)"
+_DATA = r"(?:data|information|schema|tables?|columns?|database|knowledge|access|details|records|scope)"
 _OUTRIGHT = (
     r"\b(?:do not|don't|dont) know\b",
     r"^\W*(?:idk|unknown|n/?a|not available|not answerable|unanswerable|no answer|no idea)\W*$",
     r"\bcannot be answered\b",
-    r"\bnot answerable\b",
+    r"\bnot (?:answerable|sure)\b",
 )
 
 

@@ -75,6 +75,10 @@ def test_a_refusal_in_prose_in_sql_and_in_a_fence(text):
         "With the given schema I cannot answer this.",
         "SELECT 'I'm sorry, but I don't have the data to answer that.' AS answer;",
         "SELECT 'I do not know'::text AS answer LIMIT 1",
+        "I don't have access to the weather.",
+        "The question is unrelated to this database.",
+        "I am not sure; the schema does not include the weather.",
+        "That is outside the scope of the provided tables.",
         "The table of weather is missing from the schema, so no query can answer this.",
     ],
 )
@@ -103,6 +107,8 @@ def test_more_refusals(answer):
         "I do not know, perhaps: SELECT name FROM author",
         "I cannot answer exactly.\nSELECT name FROM author",
         "DROP TABLE author; -- sorry, no data",
+        "DELETE FROM author -- sorry, no data\n WHERE true",
+        "/* sorry, no data */ UPDATE author SET name = 'unknown (no data)'",
     ],
 )
 def test_what_only_looks_like_a_refusal(answer):

@@ -15,11 +15,16 @@ import re
 
 from workbench.declining import declines
 from workbench.evals.extraction import extract_sql
+from workbench.evals.tokens import mask
 
 MAX_LENGTH = 20_000  # characters; nobody declines at such length, and hostile text must not keep the scorer busy
 # Of a query in prose: it begins a line or follows a colon. "Which columns to select from the schema" does neither.
 _QUERY_IN_PROSE = re.compile(
     r"(?:^|[:;])[ \t(]*(?:select|with)\b.{1,2000}?\bfrom\b", re.IGNORECASE | re.DOTALL | re.MULTILINE
+)
+_CHANGES = re.compile(
+    r"[\s(]*(?:insert\s+into|delete\s+from|update\s+\S+\s+set|merge\s+into|copy|drop|create|alter|truncate)\b",
+    re.IGNORECASE,
 )
 _BROKEN_TEXT = re.compile(r"\s*select\s+'(.*)'\s*(?:as\s+\w+\s*)?", re.IGNORECASE | re.DOTALL)
 
@@ -38,7 +43,7 @@ def is_refusal(answer: str) -> bool:
     if broken := _BROKEN_TEXT.fullmatch(sql):  # SELECT 'I'm sorry': no SQL, for want of a second quote
         return declines(broken[1]) and not re.search(r"'\s*(?:,|from\b)", broken[1], re.IGNORECASE)
     prose = sql or answer
-    return declines(prose) and not _QUERY_IN_PROSE.search(prose)
+    return declines(prose) and not _QUERY_IN_PROSE.search(prose) and not _CHANGES.match(mask(prose))
 
 
 def _selected_texts(sql: str) -> list[str] | None:
