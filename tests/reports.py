@@ -58,3 +58,14 @@ def report(*artifacts, **changes):
         "seconds": 12.5,
     }
     return BuildReport(**{**values, **changes})
+
+
+def divergence(kl=0.002, reference="fp16"):
+    def figures(tokens):
+        return {
+            "questions": 8, "tokens": tokens, "kl_nats": {"value": kl, "se": kl / 7}, "kl_nats_p99": 0.1,
+            "kl_nats_max": 0.4, "same_top": {"value": 0.9821, "se": 0.0035},
+            "log_perplexity_ratio": {"value": 0.01, "se": None}, "perplexity": 1.2345678, "reference_perplexity": 1.2,
+        }  # fmt: skip
+
+    return {"reference": reference, "answers": figures(80), "answers/heldout": figures(80), "prompts": figures(40)}

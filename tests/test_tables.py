@@ -1,4 +1,4 @@
-from reports import artifact, report
+from reports import artifact, divergence, report
 
 from workbench.measure import Measurement, Score
 from workbench.report import SetScores
@@ -7,6 +7,8 @@ from workbench.tables import (
     Table,
     breakdown_table,
     comparison_table,
+    divergence_table,
+    divergence_text,
     latency_table,
     rate_text,
     seconds_text,
@@ -59,3 +61,29 @@ def test_markdown_says_where_and_how():
 
 def test_latency_table_has_kind_and_source():
     assert latency_table(report()).rows[0] == ("fp16", "question_s", "1 s", "1 s", "measured", "5", "a machine")
+
+
+def test_divergences_carry_their_standard_errors():
+    assert divergence_text(artifact("int8", divergence=divergence())) == "0.002 ±0.0003"
+    assert divergence_text(artifact("fp16", divergence=divergence())) == "reference"
+    assert divergence_text(artifact("int8", divergence={"missing": "why"})) == divergence_text(artifact()) == "-"
+
+
+def test_divergences_are_told_by_part_and_where_there_are_several_by_set():
+    one = report(artifact("int8", divergence=divergence()), artifact("gguf", divergence={"missing": "why"}))
+    table = divergence_table(one)
+    assert [row[:3] for row in table.rows] == [
+        ("int8", "answers", "0.002 ±0.0003"),
+        ("int8", "prompts", "0.002 ±0.0003"),
+    ]
+    assert table.rows[0][5:] == ("98.21% ±0.35", "1.2346", "1.2", "0.01", "8", "80")
+    sets = tuple({"name": name, "questions": 10, "digest": "d"} for name in ("heldout", "unseen"))
+    both = divergence_table(report(*one.artifacts, question_sets=sets))
+    assert [row[1] for row in both.rows] == ["answers", "answers of heldout", "prompts"]
+
+
+def test_markdown_tells_divergences_and_their_reference():
+    text = report_markdown(report(artifact("int8", divergence=divergence(reference="fp16"))))
+    assert "Reference: fp16." in text
+    assert "standard error" in text
+    assert "## Divergence" not in report_markdown(report())

@@ -1,7 +1,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from reports import artifact, flips, report, set_scores
+from reports import artifact, divergence, flips, report, set_scores
 
 from workbench.artifact import Artifact, FileEntry, Manifest
 from workbench.measure import Measurement, Score
@@ -51,6 +51,16 @@ def test_refusals_are_a_metric_of_their_own():
     assert child(artifact(sets=(mixed,))).metrics["heldout/refusals_ratio"] == 0.75
     alone = child(artifact(sets=(SetScores("idk", (Score("refusals", 3, 4),), {}),))).metrics
     assert (alone["idk/refusals_ratio"], alone["idk/refusals_ratio_high_95"] > 0.75) == (0.75, True)
+
+
+def test_divergences_carry_standard_errors():
+    metrics = child(artifact(divergence=divergence(0.7))).metrics
+    assert metrics["divergence/kl_nats"] == metrics["divergence/prompts/kl_nats"] == 0.7
+    assert metrics["divergence/kl_nats_se"] == 0.7 / 7
+    assert metrics["divergence/same_top_ratio"] == 0.9821
+    assert metrics["divergence/tokens_count"] == 80
+    assert "divergence/log_perplexity_ratio_se" not in metrics
+    assert not any(name.startswith("divergence") for name in child(artifact(divergence={"missing": "x"})).metrics)
 
 
 def test_params_name_recipe_options_and_digests():

@@ -16,6 +16,7 @@ from pathlib import Path
 from workbench.artifact import open_artifact
 from workbench.assemble import artifact_reports, build_report
 from workbench.convert import Made
+from workbench.divergences import diverge_all, with_divergences
 from workbench.errors import WorkbenchError
 from workbench.progress import SILENT, Listener
 from workbench.report import BuildReport, read_report
@@ -59,8 +60,10 @@ def _build(work: Work, started: float) -> BuildOutcome:
         made = convert_all(work)
         trials = run_all(work, made)
         made = conform_all(work, made, trials)
+        divergences = diverge_all(work, made, trials)
         verdicts = score_all(work, trials, server)
     artifacts = artifact_reports(work, made, trials, verdicts)
+    artifacts = with_divergences(artifacts, divergences)
     report = build_report(work, artifacts, time.perf_counter() - started)
     write_report(report, work.report_folder)
     receipt = _record(work, report, made)

@@ -64,6 +64,13 @@ cli.add_command(evaluate)
 )
 @click.option("--log-weights", is_flag=True, help="Upload the weights to MLflow, not only their digests.")
 @threads_option
+@click.option(
+    "--divergence",
+    type=click.IntRange(min=0),
+    default=64,
+    show_default=True,
+    help="Questions over which to compare next-token distributions with the 16-bit reference's; 0 for none.",
+)
 @click.option("--again", is_flag=True, help="Run, measure and score anew what has not changed.")
 def build(
     profile: str, recipes: tuple[str, ...], questions: tuple[Path, ...], threads: int | None, **options: Any

@@ -60,6 +60,8 @@ class ArtifactReport:
         sets: scores per question set, the first being the one for the recommendation.
         notes: what a reader must know.
         conformance: how it computes beside its source; see ``workbench/conformance.py``.
+        divergence: from the reference's next-token distributions, by part of the questions; see
+            ``workbench/divergences.py`` and ``evals.divergence.Figures``. Empty where it was not asked for.
         error: why there are no results, or ``None``.
     """
 
@@ -76,6 +78,7 @@ class ArtifactReport:
     sets: tuple[SetScores, ...] = ()
     notes: tuple[str, ...] = ()
     conformance: dict[str, Any] = field(default_factory=dict)
+    divergence: dict[str, Any] = field(default_factory=dict)
     error: str | None = None
 
     def measurement(self, name: str) -> Measurement | None:

@@ -10,7 +10,15 @@ from pathlib import Path
 
 from workbench.report import BuildReport, report_record
 from workbench.storage import storage_error
-from workbench.tables import LEGEND, Table, breakdown_table, comparison_table, latency_table, refusals_text
+from workbench.tables import (
+    LEGEND,
+    Table,
+    breakdown_table,
+    comparison_table,
+    divergence_table,
+    latency_table,
+    refusals_text,
+)
 from workbench.whole_file import write_whole
 
 
@@ -51,8 +59,26 @@ def report_markdown(report: BuildReport) -> str:
         parts.append(f"## Accuracy on {one['name']} ({one['questions']} questions)")
         parts += [breakdown_table(report, one["name"], kind).markdown() for kind in ("category", "hardness")]
         parts += filter(None, [refusals_text(report, one["name"])])
+    parts += _divergence(report)
     parts += ["## Measurements", latency_table(report).markdown(), "## Plan", _plan_record_table(report).markdown()]
     return "\n\n".join(parts) + "\n"
+
+
+def _divergence(report: BuildReport) -> list[str]:
+    """The section about divergences, if any artifact was compared."""
+    table = divergence_table(report)
+    names = {artifact.divergence["reference"] for artifact in report.artifacts if "answers" in artifact.divergence}
+    if not table.rows:
+        return []
+    return [
+        "## Divergence from the reference",
+        f"Reference: {', '.join(sorted(names))}. Every artifact read the same right answers (teacher forcing), and the "
+        "distributions it expected in each place are compared: KL(reference || artifact) in nats, the share of places "
+        "where both hold the same token most probable, and the perplexity. After ± one standard error, over questions, "
+        "because the tokens of one question are no independent samples. `answers` are the tokens of the gold queries, "
+        "`prompts` the first ones of the questions themselves.",
+        table.markdown(),
+    ]
 
 
 def _recommendation(report: BuildReport) -> str:

@@ -32,6 +32,7 @@ class BuildRequest:
         log_weights: upload weights to the tracker, not only their digests.
         threads: CPU threads; 0 means all cores.
         again: run and score everything anew, though nothing has changed.
+        divergence: questions over which next-token distributions are compared with the reference's; 0 compares none.
     """
 
     profile: str
@@ -49,6 +50,7 @@ class BuildRequest:
     log_weights: bool = False
     threads: int = 0
     again: bool = False
+    divergence: int = 64
 
 
 @dataclass(frozen=True)

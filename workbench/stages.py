@@ -75,13 +75,13 @@ def _run(work: Work, planned: PlannedArtifact, artifact: Artifact) -> TrialResul
     if known:
         work.listener.note("unchanged, its answers and timings kept")
         return result_of(known)
-    _check_memory(planned, artifact, task.device)
+    check_memory(planned, artifact, task.device)
     result = run_trial(task, lambda done, total: work.listener.advance("questions", done, total))
     work.steps.remember(step, key, asdict(result))
     return result
 
 
-def _check_memory(planned: PlannedArtifact, artifact: Artifact, device: str) -> None:
+def check_memory(planned: PlannedArtifact, artifact: Artifact, device: str) -> None:
     """Refuse to load what this machine's memory cannot hold: it would swap for hours or be killed."""
     import psutil
 

@@ -5,9 +5,9 @@ Predicted figures carry a leading ``~``; a dash means "not known here", never ze
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from workbench.measure import Measurement, Score
 from workbench.report import REFUSALS, ArtifactReport, BuildReport, SetScores
@@ -63,6 +63,7 @@ def comparison_table(report: BuildReport) -> Table:
         *(f"right ({name})" for name in sets),
         "flips",
         "conforms",
+        "KL nats",
         "first token",
         "prefill",
         "decode",
@@ -82,6 +83,7 @@ def _comparison_row(artifact: ArtifactReport, sets: Sequence[str], recommended: 
         *(score_text(by_name[one].overall) if one in by_name else DASH for one in sets),
         flips_text(artifact.sets[0]) if artifact.sets else DASH,
         conformance_text(artifact),
+        divergence_text(artifact),
         seconds_text(artifact.measurement("ttft_s")),
         rate_text(artifact.measurement("prefill_tokens_per_s")),
         rate_text(artifact.measurement("decode_tokens_per_s")),
@@ -132,6 +134,49 @@ def conformance_text(artifact: ArtifactReport) -> str:
         return DASH
     verdict = "yes" if artifact.conformance["passed"] else "NO"
     return f"{verdict} {artifact.conformance['logits']['relative_error']:.2g}"
+
+
+def divergence_text(artifact: ArtifactReport) -> str:
+    """``0.0021 ±0.0003``: mean divergence of the answers' tokens from the reference's, and its standard error."""
+    record = artifact.divergence
+    if "answers" not in record:
+        return DASH
+    return "reference" if record["reference"] == artifact.recipe else mean_text(record["answers"]["kl_nats"])
+
+
+def divergence_table(report: BuildReport) -> Table:
+    """Divergence, agreement and perplexity of each artifact, one row per part of the questions."""
+    header = (
+        "recipe", "tokens of", "KL nats", "99% below", "largest", "same token first", "perplexity", "reference's",
+        "ln of the ratio", "questions", "tokens",
+    )  # fmt: skip
+    rows = tuple(
+        (
+            artifact.recipe,
+            part.replace("/", " of "),
+            mean_text(one["kl_nats"]),
+            f"{one['kl_nats_p99']:.2g}",
+            f"{one['kl_nats_max']:.2g}",
+            mean_text(one["same_top"], percent=True),
+            f"{one['perplexity']:.5g}",
+            f"{one['reference_perplexity']:.5g}",
+            mean_text(one["log_perplexity_ratio"]),
+            str(one["questions"]),
+            str(one["tokens"]),
+        )
+        for artifact in report.artifacts
+        for part, one in artifact.divergence.items()
+        if isinstance(one, dict) and not (part.startswith("answers/") and len(report.question_sets) == 1)
+    )
+    return Table(header, rows)
+
+
+def mean_text(mean: Mapping[str, Any], percent: bool = False) -> str:
+    """``0.0021 ±0.0003`` or ``98.21% ±0.35``: a mean and its standard error, as JSON values."""
+    value, error = mean["value"], mean["se"]
+    if percent:
+        return f"{value:.2%}" + ("" if error is None else f" ±{100 * error:.2f}")
+    return f"{value:.2g}" + ("" if error is None else f" ±{error:.1g}")
 
 
 def flips_text(scored: SetScores) -> str:

@@ -87,6 +87,27 @@ def _metrics(one: ArtifactReport) -> dict[str, float]:
         metrics.update(_score_metrics(scored))
     if one.convert_s is not None:
         metrics["convert_s"] = one.convert_s
+    return metrics | _divergence_metrics(one)
+
+
+def _divergence_metrics(one: ArtifactReport) -> dict[str, float]:
+    """``divergence/kl_nats`` ... of the answers; those of the prompts under ``divergence/prompts/``."""
+    metrics: dict[str, float] = {}
+    for part, prefix in (("answers", "divergence/"), ("prompts", "divergence/prompts/")):
+        figures = one.divergence.get(part)
+        if figures is None:
+            continue
+        for name, key in (
+            ("kl_nats", "kl_nats"),
+            ("same_top", "same_top_ratio"),
+            ("log_perplexity_ratio", "log_perplexity_ratio"),
+        ):
+            metrics[prefix + key] = figures[name]["value"]
+            if figures[name]["se"] is not None:
+                metrics[f"{prefix}{key}_se"] = figures[name]["se"]
+        metrics[prefix + "kl_nats_max"] = figures["kl_nats_max"]
+        metrics[prefix + "perplexity"] = figures["perplexity"]
+        metrics[prefix + "tokens_count"] = figures["tokens"]
     return metrics
 
 

@@ -25,6 +25,7 @@ from workbench.artifact import open_artifact
 from workbench.catalog import get_runtime
 from workbench.errors import WorkbenchError
 from workbench.evidence import Evidence, gather
+from workbench.reference_rows import Comparison, compare, comparison_of
 from workbench.runtimes.base import Decoding, LoadOptions, Session, Timing
 
 SAMPLE_S = 0.02
@@ -51,6 +52,7 @@ class TrialTask:
         repeats: timed repeats after the warm-up.
         texts: to tokenize, for the comparison with the source.
         golden: prompts to tell the logits of, likewise; without any there is no evidence.
+        comparison: with the reference's next-token distributions; see ``workbench/reference_rows.py``.
     """
 
     artifact: str
@@ -68,6 +70,7 @@ class TrialTask:
     repeats: int = 7
     texts: list[str] = field(default_factory=list)
     golden: list[str] = field(default_factory=list)
+    comparison: Comparison | None = None
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,7 @@ class TrialResult:
         peak_rss_bytes: largest resident size until timing ended, watched by the parent.
         device_peak_bytes: peak of an accelerator's allocator, ``None`` on CPU.
         evidence: for the comparison with the source, if golden prompts were given.
+        divergence: figures by part of the questions, if a comparison was asked for.
     """
 
     answers: list[str]
@@ -101,6 +105,7 @@ class TrialResult:
     peak_rss_bytes: int | None = None
     device_peak_bytes: int | None = None
     evidence: Evidence | None = None
+    divergence: dict[str, Any] = field(default_factory=dict)
 
 
 def run_trial(task: TrialTask, progress: Callable[[int, int], None] | None = None) -> TrialResult:
@@ -158,6 +163,12 @@ def _converse(
     return result
 
 
+def task_of(record: dict[str, Any]) -> TrialTask:
+    """A task from JSON values, as ``asdict`` makes them."""
+    comparison = record.get("comparison")
+    return TrialTask(**{**record, "comparison": comparison_of(comparison) if comparison else None})
+
+
 def result_of(record: dict[str, Any]) -> TrialResult:
     """A result from JSON values, as ``asdict`` makes them."""
     timings = [Timing(**timing) for timing in record["timings"]]
@@ -206,7 +217,7 @@ def child_main() -> None:
     """Entry point of the child: one task from stdin, events to stdout."""
     events = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
     os.dup2(2, 1)  # whatever an engine prints goes to stderr, never between our events
-    task = TrialTask(**json.loads(sys.stdin.readline()))
+    task = task_of(json.loads(sys.stdin.readline()))
     threading.Thread(target=_exit_with_parent, daemon=True).start()
 
     def send(event: str, **values: Any) -> None:
@@ -233,10 +244,13 @@ def _run(task: TrialTask, send: Callable[..., None]) -> TrialResult:
         timings = _time(session, task)
         send("timed")
         evidence = gather(session, task.texts, task.golden) if task.golden else None
+
+        def progress(done: int, total: int) -> None:
+            send("progress", done=done, total=total)
+
+        divergence = compare(session, task.comparison, progress) if task.comparison else {}
         started = time.perf_counter()
-        generations = session.generate(
-            task.prompts, _decoding(task), lambda done, total: send("progress", done=done, total=total)
-        )
+        generations = session.generate(task.prompts, _decoding(task), progress) if task.prompts else []
         return TrialResult(
             answers=[generation.text for generation in generations],
             new_tokens=[generation.new_tokens for generation in generations],
@@ -249,6 +263,7 @@ def _run(task: TrialTask, send: Callable[..., None]) -> TrialResult:
             representative=session.representative,
             device_peak_bytes=session.device_peak_bytes(),
             evidence=evidence,
+            divergence=divergence,
         )
 
 

