@@ -38,10 +38,12 @@ class Gold:
     Attributes:
         answers: one per expanded query.
         weak: why a wrong query could match easily, or empty.
+        tables: the plain result of each expanded query.
     """
 
     answers: tuple[Expected, ...]
     weak: str
+    tables: tuple[Table, ...] = ()
 
 
 def expand(gold: str) -> list[str]:
@@ -102,6 +104,7 @@ def _run(question: Question, session: Session, max_rows: int) -> Gold:
     if not queries:
         raise EvaluationError(f"question {question.id}: the gold holds no SQL; correct its query column")
     answers = []
+    tables = []
     weak: list[str] = []
     for sql in queries:
         try:
@@ -113,8 +116,9 @@ def _run(question: Question, session: Session, max_rows: int) -> Gold:
                 f"question {question.id}: its gold returns over {max_rows} rows; ask for fewer: {sql}"
             )
         answers.append(_expected(sql, table, session, question.order_matters, max_rows))
+        tables.append(table)
         weak += filter(None, [_weakness(table)])
-    return Gold(tuple(answers), weak[0] if weak else "")
+    return Gold(tuple(answers), weak[0] if weak else "", tuple(tables))
 
 
 def _weakness(table: Table) -> str:

@@ -23,14 +23,15 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from workbench.errors import EvaluationError
+from workbench.evals import defog
 from workbench.evals.comparison import Comparison, compare
 from workbench.evals.extraction import extract_sql
 from workbench.evals.golds import Gold, run_golds
 from workbench.evals.parse_gate import gate
 from workbench.evals.postgres import Database, Server
 from workbench.evals.refusals import is_refusal
-from workbench.evals.sandbox import QueryFailed
-from workbench.questions import QuestionSet
+from workbench.evals.sandbox import QueryFailed, Table
+from workbench.questions import Question, QuestionSet
 
 TIMEOUT_S = 5.0  # per candidate
 MAX_ROWS = 100_000  # per gold; a candidate is read to one row past its longest gold
@@ -82,12 +83,14 @@ class Attempt:
         answer: the model's text.
         gold: what right answers return on ``database``; ``None`` when the right answer is to decline.
         database: where to run it.
+        defog: what sql-eval compares it with, to have its verdicts too.
     """
 
     question_id: str
     answer: str
     gold: Gold | None
     database: Database | None
+    defog: defog.DefogGold | None = None
 
 
 def score_predictions(
@@ -96,7 +99,7 @@ def score_predictions(
     server: Server,
     *,
     timeout_s: float = TIMEOUT_S,
-    max_rows: int = MAX_ROWS,
+    broadcasting: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Verdict]:
     """Score one answer per question.
@@ -106,7 +109,7 @@ def score_predictions(
         answers: the model's texts, in the order of the questions.
         server: where to run them; keep it open between artifacts.
         timeout_s: time limit of each candidate.
-        max_rows: most rows a gold may return.
+        broadcasting: let ``defog_correct`` repeat a fault of sql-eval since May 2024; see ``workbench.evals.defog``.
         progress: called with (answers done, answers in all) after each.
 
     Returns:
@@ -118,11 +121,15 @@ def score_predictions(
     questions = question_set.questions
     if len(answers) != len(questions):
         raise EvaluationError(f"{len(answers)} answers for {len(questions)} questions; give one answer each")
-    databases, golds = _golds(question_set.answerable(), server, max_rows)
-    attempts = [
-        Attempt(question.id, answer, golds.get(question.id), databases.get(question.db_name))
-        for question, answer in zip(questions, answers, strict=True)
-    ]
+    databases, golds = _golds(question_set.answerable(), server, MAX_ROWS)
+
+    def attempt(question: Question, answer: str) -> Attempt:
+        if question.id not in golds:
+            return Attempt(question.id, answer, None, None)
+        gold, database = golds[question.id], databases[question.db_name]
+        return Attempt(question.id, answer, gold, database, defog.prepare_gold(question, gold, database, broadcasting))
+
+    attempts = [attempt(question, answer) for question, answer in zip(questions, answers, strict=True)]
     return score_attempts(attempts, timeout_s, progress)
 
 
@@ -184,7 +191,10 @@ def score_attempt(attempt: Attempt, timeout_s: float = TIMEOUT_S) -> Verdict:
     """
     if attempt.gold is None or attempt.database is None:
         return _judge_refusal(attempt)
-    verdict = _run_and_compare(attempt, attempt.gold, attempt.database, timeout_s)
+    verdict, table = _run_and_compare(attempt, attempt.gold, attempt.database, timeout_s)
+    if attempt.defog:
+        match = _match_defog(attempt.defog, table, verdict.sql, attempt.database, timeout_s)
+        verdict = replace(verdict, defog_correct=match.correct, defog_exact=match.exact)
     if verdict.verdict == "correct" or not is_refusal(attempt.answer):
         return verdict
     name: VerdictName = "incorrect" if verdict.verdict == "incorrect" else "rejected"
@@ -200,13 +210,17 @@ def _judge_refusal(attempt: Attempt) -> Verdict:
     return Verdict(attempt.question_id, "incorrect", False, reason, sql, answerable=False)
 
 
-def _run_and_compare(attempt: Attempt, gold: Gold, database: Database, timeout_s: float) -> Verdict:
+def _run_and_compare(
+    attempt: Attempt, gold: Gold, database: Database, timeout_s: float
+) -> tuple[Verdict, Table | None]:
+    """The verdict, and what the query returned."""
     sql = extract_sql(attempt.answer)
     started = time.perf_counter()
+    table: Table | None = None
 
-    def verdict(name: VerdictName, reason: str, exact: bool = False) -> Verdict:
+    def verdict(name: VerdictName, reason: str, exact: bool = False) -> tuple[Verdict, Table | None]:
         seconds = time.perf_counter() - started
-        return Verdict(attempt.question_id, name, exact, reason, sql, gold.weak, seconds)
+        return Verdict(attempt.question_id, name, exact, reason, sql, gold.weak, seconds), table
 
     if reason := gate(sql) if sql else "no SQL in the answer":
         return verdict("rejected", reason)
@@ -220,6 +234,18 @@ def _run_and_compare(attempt: Attempt, gold: Gold, database: Database, timeout_s
         return verdict("incorrect", f"over {longest} rows, the gold has {longest}")
     best = max((compare(expected, table.rows, table.width) for expected in gold.answers), key=_rank)
     return verdict("correct" if best.correct else "incorrect", best.reason, best.exact)
+
+
+def _match_defog(
+    gold: defog.DefogGold, table: Table | None, sql: str, database: Database, timeout_s: float
+) -> defog.DefogMatch:
+    """sql-eval's verdicts, for which a result longer than the gold may have to be read to its end."""
+    if table and table.truncated and gold.may_equal_more_rows(table.width):
+        try:
+            table = database.run(sql, timeout_s=timeout_s, max_rows=defog.MAX_ROWS)
+        except QueryFailed:
+            table = None
+    return defog.match_defog(gold, table, sql) if table else defog.WRONG
 
 
 def _rank(comparison: Comparison) -> tuple[bool, bool]:

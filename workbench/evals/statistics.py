@@ -83,14 +83,26 @@ class Flipped:
 def summarize(question_set: QuestionSet, verdicts: Sequence[Verdict]) -> list[Score]:
     """``sql_accuracy`` in all, then by category and by hardness (``sql_accuracy/category/date`` ...).
 
-    Questions that cannot be answered stand apart, as ``refusals``: how many of them were declined.
+    Then ``defog_accuracy`` and ``defog_exact`` over the same questions: sql-eval's ``correct`` and ``exact_match``,
+    where the verdicts hold them. Questions that cannot be answered stand apart, as ``refusals``: how many of them
+    were declined.
     """
     rights = _rights(verdicts)
     groups = {"sql_accuracy": list(rights)}
     groups |= {f"sql_accuracy/{name}": ids for name, ids in question_groups(question_set, rights).items()}
     scores = [Score(name, sum(rights[one] for one in ids), len(ids)) for name, ids in groups.items() if ids]
     declined = [verdict.verdict == "correct" for verdict in verdicts if not verdict.answerable]
-    return [*scores, *([Score(REFUSALS, sum(declined), len(declined))] if declined else [])]
+    refusals = [Score(REFUSALS, sum(declined), len(declined))] if declined else []
+    return [*scores, *_defog_scores(verdicts), *refusals]
+
+
+def _defog_scores(verdicts: Sequence[Verdict]) -> list[Score]:
+    judged = [one for one in verdicts if one.answerable and one.defog_correct is not None]
+    if not judged:
+        return []
+    correct = sum(verdict.defog_correct is True for verdict in judged)
+    exact = sum(verdict.defog_exact is True for verdict in judged)
+    return [Score("defog_accuracy", correct, len(judged)), Score("defog_exact", exact, len(judged))]
 
 
 def question_groups(question_set: QuestionSet, asked: Iterable[str]) -> dict[str, list[str]]:
