@@ -1,7 +1,7 @@
 import pytest
 from reports import artifact, report
 
-from workbench.compare import comparison, find_reports
+from workbench.compare import comparison, find_reports, tables
 from workbench.errors import WorkbenchError
 from workbench.report_page import write_report
 
@@ -24,3 +24,12 @@ def test_other_questions_are_refused(tmp_path):
     write_report(report(question_sets=({"name": "mine", "questions": 3, "digest": "x"},)), tmp_path / "b")
     with pytest.raises(WorkbenchError, match="different questions"):
         comparison([tmp_path / "a", tmp_path / "b"])
+
+
+def test_published_figures_stand_below_the_measured_ones(tmp_path):
+    write_report(report(artifact("fp16")), tmp_path / "m" / "reports" / "cpu")
+    builds, published = tables([], tmp_path, published=True)
+    assert [row[2] for row in builds[0].rows] == ["fp16 *"]
+    assert all(row[1].startswith("published, ") for row in published[0].rows)
+    assert tables([], tmp_path) == [builds]
+    assert tables([], tmp_path / "empty", published=True) == [published]

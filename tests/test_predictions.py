@@ -56,7 +56,9 @@ def test_what_is_written_is_read(tmp_path):
     }  # fmt: skip
 
 
-@given(st.lists(st.text(st.characters()), max_size=4))  # every code point: line ends, NUL, halves of surrogate pairs
+@given(
+    st.lists(st.text(st.characters()), min_size=1, max_size=4)
+)  # every code point: line ends, NUL, halves of surrogate pairs
 def test_any_text_survives(texts):
     told = [Prediction("s", str(n), text) for n, text in enumerate(texts)]
     with tempfile.TemporaryDirectory() as folder:

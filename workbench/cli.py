@@ -140,13 +140,11 @@ def convert(recipe: str, out: Path, threads: int | None, **options: Any) -> None
 @click.option("--published", is_flag=True, help="Show published figures of the SQLCoder family below.")
 def compare(reports: tuple[Path, ...], out: Path, published: bool) -> None:
     """Put the artifacts of several builds side by side (default: all reports in --out)."""
-    from workbench.compare import comparison, find_reports
-    from workbench.published import published_table
+    from workbench.compare import tables
 
     listener = terminal()
-    listener.table(*comparison(list(reports) or find_reports(out)))
-    if published:
-        listener.table(*published_table())
+    for table, legend in tables(reports, out, published):
+        listener.table(table, legend)
 
 
 @cli.command()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from workbench.errors import WorkbenchError
+from workbench.published import published_table
 from workbench.report import read_report
 from workbench.tables import LEGEND, Table, comparison_table
 
@@ -16,12 +17,33 @@ def find_reports(store: Path) -> list[Path]:
     Raises:
         WorkbenchError: there is none.
     """
-    found = sorted(store.glob("*/reports/*/report.json"))
+    found = _reports(store)
     if not found:
         raise WorkbenchError(
             f"there is no report in {store}; run: python -m workbench build --profile cpu --out {store}"
         )
     return found
+
+
+def _reports(store: Path) -> list[Path]:
+    return sorted(store.glob("*/reports/*/report.json"))
+
+
+def tables(paths: Sequence[Path], store: Path, published: bool = False) -> list[tuple[Table, str]]:
+    """What there is to compare, each table with its legend: the builds, and below them published figures if wanted.
+
+    Args:
+        paths: reports; all of the store when none is named.
+        store: where to look for reports.
+        published: show published figures too; then there need be no build.
+
+    Raises:
+        WorkbenchError: as ``find_reports`` and ``comparison``.
+    """
+    if published and not paths and not _reports(store):
+        return [published_table()]
+    builds = comparison(list(paths) or find_reports(store))
+    return [builds, published_table()] if published else [builds]
 
 
 def comparison(paths: Sequence[Path]) -> tuple[Table, str]:

@@ -28,10 +28,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from workbench.errors import ConfigError, WorkbenchError
-from workbench.storage import storage_error
+from workbench.storage import check_writable, storage_error
 
 SCHEMA_VERSION = 1
 _PLAIN = ("question_set", "question_id", "prompt_sha256", "text", "tokens", "error", "model", "engine", "beams")
@@ -211,23 +211,28 @@ def appending(path: Path) -> Iterator[Callable[[Prediction], None]]:
     Raises:
         StorageError: the disk refuses; raised by the function too.
     """
+    check_writable(path.parent)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         _drop_half_line(path)
-        file = path.open("ab", buffering=0)
     except OSError as error:
         raise storage_error(error, path) from error
+    file: BinaryIO | None = None
 
     def add(prediction: Prediction) -> None:
+        nonlocal file
         line = _line(prediction)
         try:
+            file = file or path.open("ab", buffering=0)  # only now: a file without an answer would say nothing
             if file.write(line) != len(line):  # a disk that fills up takes a part
                 raise OSError(errno.ENOSPC, "no space left")
         except OSError as error:
             raise storage_error(error, path) from error
 
-    with file:
+    try:
         yield add
+    finally:
+        if file:
+            file.close()
 
 
 def _drop_half_line(path: Path) -> None:
