@@ -156,6 +156,16 @@ def test_a_file_of_answers_is_scored_against_its_reference(url, mine, tmp_path):
     assert [line["verdict"] for line in judged] == ["correct", "incorrect"]
 
 
+def test_sql_evals_fault_of_may_2024_is_repeated_on_demand(url, mine, tmp_path):
+    answers = tmp_path / "empty.jsonl"
+    answers.write_text(lines({"question_id": "0", "text": "?"}, {"question_id": "1", "text": "SELECT 1 WHERE false"}))
+    for flags, right in (((), 0), (("--broadcasting",), 1)):
+        done = run("--questions", mine, "--predictions", answers, "--database-url", url, "--json", *flags)
+        (found,) = json.loads(done.stdout)["sets"]
+        assert found["verdicts"] == {"rejected": 1, "incorrect": 1}
+        assert found["defog_scores"][0]["correct"] == right
+
+
 def test_a_reader_of_scores_gets_a_table(url, mine):
     done = run("--questions", mine, "--predictions", mine / "new.jsonl", "--database-url", url)
     assert done.returncode == 0

@@ -40,6 +40,7 @@ GOLDS = ("golds", "gold", "query", "gold_sql")
 CANDIDATE = ("candidate", "answer", "prediction", "generated_query", "text")
 QUESTION = ("question",)
 ORDER = ("order_matters",)
+CATEGORY = "query_category"  # sql-eval's; comes back as it is
 _FLAGS = {"true": True, "false": False, "": None}
 
 SHOWN = 60  # characters of a reason in the table
@@ -132,9 +133,11 @@ def _read(number: int, text: str, scripts: Scripts) -> CaseLine:
     candidate = fields.text(CANDIDATE, needed=True)
     question = fields.text(QUESTION)
     order = fields.order()
+    category = fields.rest.get(CATEGORY)
     if fields.faults:
         raise _Faults(*fields.faults)
-    return CaseLine(number, Case(setup, golds, candidate, question, order, str(number)), fields.rest)
+    case = Case(setup, golds, candidate, question, order, str(number), category if isinstance(category, str) else "")
+    return CaseLine(number, case, fields.rest)
 
 
 def _parse(text: str) -> dict[str, Any]:

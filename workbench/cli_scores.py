@@ -14,7 +14,7 @@ import click
 
 from workbench.cli_options import PATH, database_url_option, databases_option, questions_option, terminal
 
-_FOR_PREDICTIONS = ("questions", "reference", "limit", "out")
+_FOR_PREDICTIONS = ("questions", "reference", "limit", "out", "broadcasting")
 
 
 @click.command(short_help="Judge answers that are there already.")
@@ -24,6 +24,9 @@ _FOR_PREDICTIONS = ("questions", "reference", "limit", "out")
 @click.option("--limit", type=click.IntRange(min=1), help="Only so many questions of each set, as in a build.")
 @click.option("--reference", type=PATH, help="Answers to compare --predictions with, question by question.")
 @click.option("--out", type=PATH, help="File for the predictions with their verdicts.")
+@click.option(
+    "--broadcasting", is_flag=True, help="Score by sql-eval's rules as it was since May 2024, fault included."
+)
 @databases_option
 @database_url_option
 @click.option(
@@ -76,12 +79,13 @@ def _score_predictions(predictions: Path, as_json: bool, options: dict[str, Any]
     from workbench.scored_file import ScoreRequest, answered_sets, legend, record, score_set, score_table
     from workbench.scoring import open_server
 
-    named = {name: options[name] for name in ("reference", "questions", "databases", "limit")}
+    named = {name: options[name] for name in ("reference", "questions", "databases", "limit", "broadcasting")}
     request = ScoreRequest(predictions, timeout_s=options["timeout"], **named)
     answered = answered_sets(request)
     shown = SILENT if as_json else terminal()
     with open_server(options["database_url"]) as server:
-        scored = [score_set(one, server, request.timeout_s, partial(shown.advance, "answers")) for one in answered]
+        heard = partial(shown.advance, "answers")
+        scored = [score_set(one, server, request.timeout_s, heard, request.broadcasting) for one in answered]
     if options["out"]:
         write_predictions(options["out"], [line for one in scored for line in one.judged()])
     if as_json:

@@ -48,6 +48,7 @@ class ScoreRequest:
         databases: folder to look for their databases in first.
         limit: at most so many questions of each set, evenly spread.
         timeout_s: time limit of each answer.
+        broadcasting: let the score by sql-eval's rules repeat its fault of May 2024.
     """
 
     predictions: Path
@@ -56,6 +57,7 @@ class ScoreRequest:
     databases: Path | None = None
     limit: int | None = None
     timeout_s: float = 5.0
+    broadcasting: bool = False
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,11 @@ def _answers(predictions: Sequence[Prediction], question_set: QuestionSet, path:
 
 
 def score_set(
-    answered: AnsweredSet, server: Server, timeout_s: float, progress: Callable[[int, int], None] | None = None
+    answered: AnsweredSet,
+    server: Server,
+    timeout_s: float,
+    progress: Callable[[int, int], None] | None = None,
+    broadcasting: bool = False,
 ) -> ScoredSet:
     """Run the answers, and the reference's.
 
@@ -144,15 +150,18 @@ def score_set(
         server: where to run them.
         timeout_s: time limit of each answer.
         progress: called with (answers done, answers in all) after each.
+        broadcasting: let the score by sql-eval's rules repeat its fault of May 2024.
 
     Raises:
         EvaluationError: a database does not load, a gold fails, or the server is gone.
     """
     from workbench.evals.sql_accuracy import score_predictions
 
+    options: dict[str, Any] = {"timeout_s": timeout_s, "broadcasting": broadcasting, "progress": progress}
+
     def verdicts(answers: Sequence[Prediction]) -> list[Verdict]:
         texts = [one.text for one in answers]
-        return score_predictions(answered.question_set, texts, server, timeout_s=timeout_s, progress=progress)
+        return score_predictions(answered.question_set, texts, server, **options)
 
     found = verdicts(answered.answers)
     paired = answered.reference is not None and any(one.answerable for one in found)
@@ -179,6 +188,7 @@ def record(request: ScoreRequest, scored: Sequence[ScoredSet]) -> dict[str, Any]
         "predictions": str(request.predictions),
         "reference": str(request.reference) if request.reference else None,
         "timeout_s": request.timeout_s,
+        "broadcasting": request.broadcasting,
         "sets": [set_record(one) for one in scored],
     }
 
@@ -228,6 +238,8 @@ def score_table(scored: ScoredSet) -> Table:
     rows = []
     for score in summarize(scored.answered.question_set, scored.verdicts):
         head, _, name = score.name.partition("/")
+        if head.startswith("defog_"):
+            continue  # a column of its own
         cells = [name or ("all" if head == "sql_accuracy" else head), str(score.total), score_text(score)]
         cells += [score_text(defog[name]) if name in defog and head == "sql_accuracy" else DASH] if defog else []
         pairs = groups.get(name) if head == "sql_accuracy" else None

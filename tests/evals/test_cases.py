@@ -219,3 +219,12 @@ def test_where_the_gold_declines_no_database_is_needed(server):
     ]
     assert [verdict.verdict for verdict in judge_all(cases, server)] == ["correct", "incorrect"]
     assert judge(cases[0], server).verdict == "correct"
+
+
+def test_cases_are_judged_by_sql_evals_rules_too(server):
+    rows = "CREATE TABLE t (a int, b text); INSERT INTO t VALUES (1, 'x'), (2, 'y')"
+    downwards = "SELECT a, b FROM t ORDER BY a DESC"
+    cases = [Case(rows, ["SELECT a, b FROM t ORDER BY a ASC"], downwards, category=name) for name in ("", "order_by")]
+    found = [(verdict.verdict, verdict.defog_correct) for verdict in judge_all(cases, server)]
+    assert found == [("correct", True), ("correct", False)]
+    assert judge(cases[1], server).defog_correct is False

@@ -24,7 +24,8 @@ from dataclasses import dataclass
 from workbench.asked_order import asks_for_order
 from workbench.declining import gold_declines
 from workbench.errors import EvaluationError
-from workbench.evals.golds import run_golds
+from workbench.evals.defog import prepare_gold
+from workbench.evals.golds import Gold, run_golds
 from workbench.evals.postgres import Database, Server
 from workbench.evals.sql_accuracy import MAX_ROWS, TIMEOUT_S, Attempt, Verdict, score_attempt, score_attempts, workers
 from workbench.questions import Question
@@ -45,6 +46,7 @@ class Case:
         question: in natural language; decides whether order counts where ``order_matters`` does not.
         order_matters: whether row order is part of the answer.
         id: shown in the verdict and in errors.
+        category: sql-eval's, of which ``order_by`` changes the verdicts by its rules.
     """
 
     setup_sql: str
@@ -53,6 +55,7 @@ class Case:
     question: str = ""
     order_matters: bool | None = None
     id: str = "1"
+    category: str = ""
 
     @property
     def ordered(self) -> bool:
@@ -80,7 +83,7 @@ def judge(case: Case, server: Server, *, timeout_s: float = TIMEOUT_S, max_rows:
     if case.declined:
         return score_attempt(Attempt(case.id, case.candidate, None, None))
     with server.loan(f"case {case.id}", case.setup_sql) as database:
-        return score_attempt(_attempt(case, database, max_rows), timeout_s)
+        return score_attempt(_run_gold(case, database, max_rows), timeout_s)
 
 
 def judge_all(
@@ -146,23 +149,26 @@ def _prepare(group: _Numbered, server: Server, loans: ExitStack, max_rows: int) 
         return {number: error for number, _ in group}
     try:
         golds = run_golds([_question(case, str(number)) for number, case in group], database, max_rows)
-        return {number: Attempt(case.id, case.candidate, golds[str(number)], database) for number, case in group}
+        return {number: _attempt(case, golds[str(number)], database) for number, case in group}
     except EvaluationError:
         return {number: _attempt_or_fault(case, database, max_rows) for number, case in group}
 
 
 def _attempt_or_fault(case: Case, database: Database, max_rows: int) -> Attempt | EvaluationError:
     try:
-        return _attempt(case, database, max_rows)
+        return _run_gold(case, database, max_rows)
     except EvaluationError as error:
         return error
 
 
-def _attempt(case: Case, database: Database, max_rows: int) -> Attempt:
-    gold = run_golds([_question(case, case.id)], database, max_rows)[case.id]
-    return Attempt(case.id, case.candidate, gold, database)
+def _run_gold(case: Case, database: Database, max_rows: int) -> Attempt:
+    return _attempt(case, run_golds([_question(case, case.id)], database, max_rows)[case.id], database)
+
+
+def _attempt(case: Case, gold: Gold, database: Database) -> Attempt:
+    return Attempt(case.id, case.candidate, gold, database, prepare_gold(_question(case, case.id), gold, database))
 
 
 def _question(case: Case, name: str) -> Question:
     query = "\n;\n".join(case.golds)  # on lines of their own: a gold may end in a comment
-    return Question(name, case.question, query, "", "", order_matters=case.ordered)
+    return Question(name, case.question, query, "", case.category, order_matters=case.ordered)
