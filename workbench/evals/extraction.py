@@ -1,10 +1,10 @@
 """The SQL in a model's answer: cut it out, never repair it.
 
 SQLCoder's prompt ends inside an open fence, so its answer is SQL, a closing fence, and whatever the
-model says next; chat models wrap a fenced block in prose. The rule: an answer that begins as a
-statement is taken up to the closing fence, stop tag or prose; any other answer gives its first
-fenced block, treated the same way. Of that, the first statement counts. Nothing is added, no bracket
-closed, no name corrected: the score is of what the model wrote.
+model says next; chat models wrap a fenced block in prose, and some think aloud first. The rule: the first fenced
+block; an answer that has none, or whose first fence closes what the prompt opened, is taken up to that fence, a
+stop tag or prose. Of that, the first statement counts. Nothing is added, no bracket closed, no name corrected: the
+score is of what the model wrote.
 
     >>> extract_sql("Sure:\\n```sql\\nSELECT 1; SELECT 2\\n```")
     'SELECT 1'
@@ -25,13 +25,30 @@ _STATEMENT = re.compile(
       | (?:create|drop|alter|truncate)\s+(?:table|view|schema|database|role|user|function|index|extension)\b )""",
     re.VERBOSE | re.IGNORECASE,
 )
+_THOUGHT = re.compile(r"(?s:\s*<think>.*?</think>)|(?s:.*?</think>)")
 _WRAPPER = re.compile(r"\s*(?:\[SQL\]|<sql>|<s>)", re.IGNORECASE)
-_OPENING_FENCE = re.compile(r"```[ \t]*(?:(?:sql|postgres|postgresql|psql|pgsql)\b|\w+(?=[ \t]*\n))?", re.IGNORECASE)
-_TAG = r"</?(?:s|sql|SQL)>|<\|[^|<>\n]{1,40}\|>|\[/?(?:SQL|INST|QUESTION|ANSWER|SCHEMA)\]|\#\#\#"
+_FENCE = re.compile(
+    r"""(?:`{3,}|(?m:^[ \t]{0,9}+)~{3,})[ \t]*
+        (?P<language>(?:sql|postgres|postgresql|psql|pgsql|plpgsql)\b|\w+(?=[ \t\r]*\n))?""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_TAG = (
+    r"</?(?:s|sql|SQL|think|answer|eos|EOS|EOT|end_of_turn)>|<[|｜][^|｜<>\n]{1,40}[|｜]>"
+    r"|\[/?(?:SQL|INST|QUESTION|ANSWER|SCHEMA)\]|\#\#\#"
+)
 _WORDS = "This|The|That|These|Here|It|You|We|Please|Let|However|Alternatively|Also|Hope|In this|I"
 _LABELS = "Explanation|Notes?|Question|Answer|Output|Results?|Instructions"
+_CLAUSES = (
+    "select|from|where|and|or|not|join|left|right|inner|outer|full|cross|natural|on|using|group|order|by|having|limit|"
+    "offset|fetch|union|except|intersect|with|as|case|when|then|else|end|in|like|between|window|values|distinct"
+)
+_SENTENCE = rf"(?!(?i:{_CLAUSES})\b)[A-Z][a-z']+,?(?:[ ](?!(?i:{_CLAUSES})\b)[a-z][a-z'-]*,?){{2}}"
+_BLANK_LINE = r"\n[ \t\r]{0,99}+\n\s{0,99}+"
 _END = re.compile(
-    rf"```|{_TAG}|\n[ \t]{{0,99}}\n\s{{0,99}}(?:{_WORDS}|{_LABELS})\b(?!\s*[.(])|\n\s{{0,99}}(?:{_LABELS})[ \t]*:(?!:)",
+    rf"""`{{3}} | (?m:^[ \t]{{0,9}}+)~{{3}} | {_TAG}
+      | {_BLANK_LINE}(?:(?:{_WORDS.replace(" ", "[ ]")}|{_LABELS})\b(?!\s*[.(]) | \*\*\w | \#{{1,6}}[ ]\w | {_SENTENCE})
+      | \n\s{{0,99}}+(?:(?:{_LABELS})[ \t]*:(?!:) | (?:This|The)[ ](?:query|SQL|statement|above|code)\b)""",
+    re.VERBOSE,
 )
 
 
@@ -45,16 +62,28 @@ def extract_sql(answer: str) -> str:
         The statement, stripped; empty when the answer holds none. Text that is neither fenced nor
         begins as a statement is returned as it stands: it will not run, and that is the verdict.
     """
-    body = _unwrap(answer)
-    if not _STATEMENT.match(mask(body)) and (fence := _OPENING_FENCE.search(body)):
-        body = _unwrap(body[fence.end() :])
+    body = _block(_unwrap(answer))
     end = _END.search(mask(body))
     statements = split_statements(body[: end.start()] if end else body)
     return statements[0] if statements else ""
 
 
+def _block(text: str) -> str:
+    """The text from the first fenced block on, or the whole where the first fence ends what the prompt began."""
+    shape = mask(text)
+    begun = bool(_STATEMENT.match(shape))
+    fence = _FENCE.search(shape if begun else text)  # an apostrophe in prose is no quote
+    if not fence:
+        return text
+    rest = _unwrap(text[fence.end() :])
+    closes = begun or (bool(text[: fence.start()].strip()) and not _STATEMENT.match(mask(rest)) and "```" not in rest)
+    return text if closes and not fence["language"] else rest
+
+
 def _unwrap(text: str) -> str:
-    """The text after a leading ``[SQL]``, ``<sql>`` or ``<s>``."""
+    """The text after a model's thoughts and after a leading ``[SQL]``, ``<sql>`` or ``<s>``."""
+    if not _STATEMENT.match(mask(text)) and (thought := _THOUGHT.match(text)):
+        text = text[thought.end() :]
     while found := _WRAPPER.match(text):
         text = text[found.end() :]
     return text

@@ -3,8 +3,9 @@ r"""Where SQL text is code and where it is quoted: the one thing regexes over ra
 A ``;``, a ``{``, a stop tag or a code fence means something only outside literals, quoted
 identifiers and comments. ``mask`` blanks those three in place, so that an ordinary search in the
 mask gives positions that hold in the text. The lexical rules are PostgreSQL's (manual, section 4.1):
-doubled quotes, ``E'\''`` escapes, ``$tag$`` quotes, comments that nest. What is opened and never
-closed runs to the end; nothing raises, because model output may be anything.
+doubled quotes, ``E'\''`` escapes (also where the literal goes on in a further line), ``$tag$`` quotes,
+comments that nest. What is opened and never closed runs to the end; nothing raises, because model output may be
+anything.
 
     >>> mask("SELECT ';' -- ;").find(";")
     -1
@@ -18,11 +19,11 @@ import re
 QUOTED = "\x01"  # stands for every character of a literal or quoted identifier; comments become spaces
 
 _OPENING = re.compile(
-    r"""(?P<escape>(?<![\w$])[eE]'(?:[^'\\]|\\.|'')*+'?)
+    r"""(?P<escape>(?<![\w$])[eE]'(?:[^'\\]|\\.|'')*+'?(?:[ \t\f\v]*+[\n\r]\s*+'(?:[^'\\]|\\.|'')*+'?)*+)
     | (?P<string>'(?:[^']|'')*+'?)
     | (?P<dollar>(?<![\w$])\$(?P<tag>(?:[^\W\d]\w*)?)\$(?:.*?\$(?P=tag)\$|.*))
     | (?P<name>"(?:[^"]|"")*+"?)
-    | (?P<line>--[^\n]*)
+    | (?P<line>--[^\n\r]*)
     | (?P<block>/\*)""",
     re.VERBOSE | re.DOTALL,
 )
