@@ -35,6 +35,21 @@ from workbench.evals.extraction import extract_sql
         ("SELECT (1", "SELECT (1"),
         ("I cannot say", "I cannot say"),
         ("```\n```", ""),
+        ("~~~sql\nSELECT a ~~ b\n~~~\nbye", "SELECT a ~~ b"),
+        ("````sql\nSELECT 1\n````", "SELECT 1"),
+        ("Select the rows:\n\n```sql\nSELECT 1\n```", "SELECT 1"),
+        ("SELECT 1;\n```\n\nOr:\n\n```sql\nSELECT 2\n```", "SELECT 1"),
+        ("SELEC 1\n```", "SELEC 1"),
+        ("Sure:\n```\nSELEC 1\n```", "SELEC 1"),
+        ("<think>\n```sql\nSELECT 3\n```\n</think>\n```sql\nSELECT 1\n```", "SELECT 1"),
+        ("It's one. </think> SELECT 1", "SELECT 1"),
+        ("SELECT 1\n\n**Why**: it's one", "SELECT 1"),
+        ("SELECT 1\r\n\r\nCounting one row only.", "SELECT 1"),
+        ("SELECT 1\nThis query returns one", "SELECT 1"),
+        ("SELECT 1<\uff5cend\u2581of\u2581sentence\uff5c>", "SELECT 1"),
+        ("SELECT a FROM\n\nCustomers c join t on b\n\nWhere c", "SELECT a FROM\n\nCustomers c join t on b\n\nWhere c"),
+        ("SELECT a\n\n- b FROM t", "SELECT a\n\n- b FROM t"),
+        ("SELECT 1 --\r; DROP TABLE t", "SELECT 1 --"),
         ("", ""),
     ],
 )
@@ -55,7 +70,7 @@ def test_literals_pass_whole_in_every_wrapping(content):
     assert extract_sql(f"Here you are:\n```sql\n{sql}\n```\n") == sql
 
 
-@pytest.mark.parametrize("filler", ["\n", " ", "\n ", "(", "'", "/*", "$a$", "`", "<", "--\n"])
+@pytest.mark.parametrize("filler", ["\n", " ", "\n ", "(", "'", "/*", "$a$", "`", "<", "--\n", "E'\n'"])
 def test_degenerate_answers_take_no_time(filler):
     started = time.monotonic()
     extract_sql("SELECT 1" + filler * 30_000)

@@ -23,7 +23,7 @@ from workbench.evals.parse_gate import MAX_LENGTH, gate
         "SELECT ((( this sqlglot cannot read",
         "SELECT*FROM t",
         "SELECT'a'",
-        "SELECT \"PG_SLEEP\"(1)",
+        'SELECT "PG_SLEEP"(1)',
         "SELECT pg_lsn('0/0'), lo_revenue, t.into FROM t",
         "WITH lo_x(a) AS (SELECT 1) SELECT substring(b FROM a FOR update) FROM lo_x",
         "SLECT 1",
@@ -55,7 +55,7 @@ def test_queries_pass(sql):
         ("SELECT \"pg_read_file\"('/etc/passwd')", "calls pg_read_file"),
         ("SELECT * FROM dblink('host=x', 'SELECT 1') AS t(a int)", "calls dblink"),
         ("SELECT set_config('a.b', 'c', false)", "calls set_config"),
-        ("SELECT U&\"pg\\005fsleep\" (1)", "calls pg_sleep"),
+        ('SELECT U&"pg\\005fsleep" (1)', "calls pg_sleep"),
         ("SELECT pg_sleep /* now */ (((", "calls pg_sleep"),
         ("SELECT " + "(" * 500 + "pg_sleep(1)" + ")" * 500, "calls pg_sleep"),
         ("WITH t AS (INSERT INTO y VALUES (0)) VALUES (false)", "changes data: INSERT"),
@@ -67,7 +67,9 @@ def test_everything_else_is_named(sql, reason):
     assert reason in gate(sql)
 
 
-@pytest.mark.parametrize(("opening", "closing"), [("ARRAY[", "]"), ("date(", ")"), ("struct(", ")"), ("f(", ")"), ("(", "")])
+@pytest.mark.parametrize(
+    ("opening", "closing"), [("ARRAY[", "]"), ("date(", ")"), ("struct(", ")"), ("f(", ")"), ("(", "")]
+)
 def test_nesting_that_sqlglot_takes_ages_over_is_left_to_postgres(opening, closing):
     started = time.monotonic()
     assert gate(f"SELECT {opening * 40}1{closing * 40}") is None

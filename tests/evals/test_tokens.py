@@ -30,6 +30,8 @@ def test_a_literal_hides_anything(content):
         ("'it''s;';b", ["'it''s;'", "b"]),
         (r"E'\';';b", [r"E'\';'", "b"]),
         (r"'\';b", [r"'\'", "b"]),
+        ("E'a'\n 'b\\';c';d", ["E'a'\n 'b\\';c'", "d"]),
+        ("-- a;b\rc;d", ["-- a;b\rc", "d"]),
         ('"a;b";c', ['"a;b"', "c"]),
         ("$$a;b$$;c", ["$$a;b$$", "c"]),
         ("$x$a;$$;b$x$;c", ["$x$a;$$;b$x$", "c"]),

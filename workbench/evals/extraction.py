@@ -33,7 +33,7 @@ _FENCE = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _TAG = (
-    r"</?(?:s|sql|SQL|think|answer|eos|EOS|EOT|end_of_turn)>|<[|｜][^|｜<>\n]{1,40}[|｜]>"
+    r"</?(?:s|sql|SQL|think|answer|eos|EOS|EOT|end_of_turn)>|<[|\uff5c][^|\uff5c<>\n]{1,40}[|\uff5c]>"
     r"|\[/?(?:SQL|INST|QUESTION|ANSWER|SCHEMA)\]|\#\#\#"
 )
 _WORDS = "This|The|That|These|Here|It|You|We|Please|Let|However|Alternatively|Also|Hope|In this|I"

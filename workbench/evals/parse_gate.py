@@ -43,7 +43,7 @@ DENIED_FUNCTIONS = re.compile(
       | pg_(?:logdir|reload|rotate|terminate|cancel|promote|switch|export_snapshot|import)\w*
       | pg_(?:backup|start_backup|stop_backup|create|drop|copy|logical|replication|wal_replay|sync)_?\w*
       | pg_stat_(?:reset|statements_reset)\w* | pg_log_\w+ | pg_(?:restore|clear)_\w+_stats
-      | lo_(?:import|export|creat|create|open|close|from_bytea|get|put|l?seek(?:64)?|l?tell(?:64)?|truncate(?:64)?|unlink)
+      | lo_(?:import|export|creat|create|open|close|from_bytea|get|put|unlink|(?:l?seek|l?tell|truncate)(?:64)?)
       | loread | lowrite | (?:query|cursor|table|schema|database)_to_xml\w*
       | txid_current(?:_if_assigned)? | pg_current_xact_id\w* | binary_upgrade_\w+""",
     re.VERBOSE,
