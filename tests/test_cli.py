@@ -201,7 +201,9 @@ def test_a_build_leaves_artifacts_report_predictions_and_runs(built):
         assert wanted <= set(names)
         assert {m["kind"] for m in names.values()} == {"measured"}
     predictions = folder / "reports" / "cpu" / "predictions" / "fp16.heldout.jsonl"
-    assert len(predictions.read_text().splitlines()) == 8
+    lines = [json.loads(line) for line in predictions.read_text().splitlines()]
+    assert len(lines) == 8
+    assert all(line["tokens"] and line["prompt_sha256"] and line["verdict"] for line in lines)
     assert (store / "mlflow.db").is_file()
 
 

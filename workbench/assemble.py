@@ -11,7 +11,6 @@ from workbench.errors import WorkbenchError
 from workbench.measurements import artifact_measurements
 from workbench.plan import Plan, PlannedArtifact, plan_record
 from workbench.predictions import Prediction, digest_of, write_predictions
-from workbench.questions import QuestionSet
 from workbench.report import ArtifactReport, BuildReport, SetScores, recommend
 from workbench.scoring import judged_predictions, set_scores, split_by_set
 from workbench.stages import Outcome
@@ -83,11 +82,12 @@ def _scored_sets(
     reference = reference_name(work.plan)
     compared = verdicts.get(reference) if reference and reference != name else None
     answers = split_by_set(work.sets, trial.answers)
+    tokens = split_by_set(work.sets, trial.tokens) if trial.tokens else None
     scored = []
     for index, one in enumerate(work.sets):
         own = verdicts[name][index]
         scored.append(set_scores(one, own, compared[index] if compared else None))
-        told = _predictions(work, name, one, work.shown[index], answers[index])
+        told = _predictions(work, name, index, answers[index], tokens[index] if tokens else None)
         write_predictions(
             work.report_folder / "predictions" / f"{name}.{one.name}.jsonl", judged_predictions(one, told, own)
         )
@@ -96,20 +96,29 @@ def _scored_sets(
 
 
 def _predictions(
-    work: Work, name: str, asked: QuestionSet, shown: Sequence[str], answers: Sequence[str]
+    work: Work, name: str, index: int, answers: Sequence[str], tokens: Sequence[Sequence[int]] | None
 ) -> list[Prediction]:
     """One artifact's answers to one set, in the portable form."""
     planned = next(row for row in work.plan.chosen if row.recipe.name == name)
+    task, asked = work.task(planned), work.sets[index]
+    common = Prediction(
+        asked.name,
+        "",
+        "",
+        model=f"{work.checkpoint.model_name} {name}",
+        engine=engine_name(planned),
+        beams=task.beams,
+        further={"prompt": work.checkpoint.prompt.name, "max_new_tokens": task.max_new_tokens},
+    )
     return [
-        Prediction(
-            asked.name,
-            question.id,
-            answer,
-            digest_of(prompt),
-            model=f"{work.checkpoint.model_name} {name}",
-            engine=engine_name(planned),
+        dataclasses.replace(
+            common,
+            question_id=question.id,
+            text=answers[place],
+            prompt_sha256=digest_of(work.shown[index][place]),
+            tokens=tuple(tokens[place]) if tokens else (),
         )
-        for question, prompt, answer in zip(asked.questions, shown, answers, strict=True)
+        for place, question in enumerate(asked.questions)
     ]
 
 

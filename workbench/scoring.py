@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from workbench.predictions import Prediction
 from workbench.questions import QuestionSet
@@ -14,6 +14,9 @@ from workbench.report import SetScores
 if TYPE_CHECKING:
     from workbench.evals.postgres import Server
     from workbench.evals.sql_accuracy import Verdict
+
+
+Answer = TypeVar("Answer")
 
 
 def open_server(database_url: str | None) -> Server:
@@ -27,8 +30,8 @@ def open_server(database_url: str | None) -> Server:
     return Server.connect(database_url) if database_url else Server.embedded()
 
 
-def split_by_set(sets: Sequence[QuestionSet], answers: Sequence[str]) -> list[list[str]]:
-    """Answers to all sets in a row, cut into those of each set."""
+def split_by_set(sets: Sequence[QuestionSet], answers: Sequence[Answer]) -> list[list[Answer]]:
+    """Answers to all sets in a row (their texts, say, or their tokens), cut into those of each set."""
     rest = iter(answers)
     return [[next(rest) for _ in one.questions] for one in sets]
 
