@@ -123,15 +123,16 @@ def test_processes_do_not_share_and_leave_nothing(server, tmp_path):
     """A process that ends without closing, and one that is killed: neither server outlives the next start."""
     program = (
         "import os, sys; from workbench.evals.postgres import Server; s = Server.embedded();"
-        "print(s._postgres.folder, flush=True); sys.argv[1] == 'kill' and os.kill(os.getpid(), 9)"
+        "print(s._postgres.folder, s._postgres.memory or '/nowhere', flush=True);"
+        "sys.argv[1] == 'kill' and os.kill(os.getpid(), 9)"
     )
     environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     places = []
     for manner in ("kill", "exit"):
         command = [sys.executable, "-c", program, manner]
         done = subprocess.run(command, check=False, env=environment, capture_output=True, text=True)
-        places.append(Path(done.stdout.split()[0]))
-    assert places[0] != places[1]
+        places += map(Path, done.stdout.split())
+    assert len(places) == 4 and places[0] != places[2]
     assert not any(place.exists() for place in places)
     assert not list(tmp_path.glob(f"{embedded.FOLDER_PREFIX}*"))
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.errors import PrerequisiteError
+from workbench.evals import memory_space
 
 if TYPE_CHECKING:
     import psutil
@@ -41,12 +42,14 @@ class EmbeddedPostgres:
         conninfo: how its superuser connects.
         folder: the cluster's parent folder.
         temporary: whether ``stop`` removes the folder.
+        memory: folder of the tablespace for small databases; see ``workbench.evals.memory_space``.
     """
 
     conninfo: str
     folder: Path
     temporary: bool
     handle: Any
+    memory: Path | None = None
 
     @classmethod
     def start(cls, folder: Path | None = None) -> EmbeddedPostgres:
@@ -65,7 +68,10 @@ class EmbeddedPostgres:
             if folder is None:
                 shutil.rmtree(place, ignore_errors=True)
             raise PrerequisiteError(f"the embedded Postgres does not start; {HINT}: {error}") from error
-        server = cls(handle.get_uri(), place, folder is None, handle)
+        # A kept cluster must find its files again, so it has none in memory.
+        prefix = f"{FOLDER_PREFIX}{os.getpid()}-"
+        memory = memory_space.make_folder(prefix, handle.system_user) if folder is None else None
+        server = cls(handle.get_uri(), place, folder is None, handle, memory)
         server._configure()
         return server
 
@@ -77,6 +83,8 @@ class EmbeddedPostgres:
             with suppress(OSError, psutil.Error):
                 _end(psutil.Process(self.handle.get_pid()))
             shutil.rmtree(self.folder, ignore_errors=True)
+        if self.memory:
+            shutil.rmtree(self.memory, ignore_errors=True)
         with suppress(KeyError):  # pgserver has already stopped it, at exit
             self.handle.cleanup()
 
@@ -88,6 +96,8 @@ class EmbeddedPostgres:
                 for name, value in SPEED_OVER_SAFETY.items():
                     connection.execute(f"ALTER SYSTEM SET {name} = {value}")
                 connection.execute("SELECT pg_reload_conf()")
+                if self.memory:
+                    connection.execute(f"CREATE TABLESPACE {memory_space.TABLESPACE} LOCATION '{self.memory}'")
         except psycopg.Error as error:
             raise PrerequisiteError(f"the embedded Postgres does not answer; {HINT}: {error}") from error
         _limit_memory(self.handle)
@@ -133,7 +143,8 @@ def clear_abandoned() -> None:
     """Stop and remove temporary clusters whose process is gone."""
     import psutil
 
-    for place in Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}*-*"):
+    places = (Path(tempfile.gettempdir()), memory_space.PLACE)
+    for place in (found for one in places for found in one.glob(f"{FOLDER_PREFIX}*-*")):
         owner = place.name.removeprefix(FOLDER_PREFIX).split("-")[0]
         if not owner.isdigit() or psutil.pid_exists(int(owner)):
             continue

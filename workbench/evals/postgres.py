@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from workbench.databases import COPY_BLOCK
 from workbench.errors import EvaluationError, PrerequisiteError, WorkbenchError
-from workbench.evals import sandbox
+from workbench.evals import memory_space, sandbox
 from workbench.evals.embedded import EmbeddedPostgres
 
 if TYPE_CHECKING:
@@ -236,18 +236,29 @@ class Server:
         from psycopg.conninfo import make_conninfo
 
         try:
-            with self._connect() as connection:
-                connection.execute(f"CREATE DATABASE {unique} TEMPLATE template0 ENCODING 'UTF8' {_locale(connection)}")
-                connection.execute(f"REVOKE ALL ON DATABASE {unique} FROM PUBLIC")
-                connection.execute(f"GRANT CONNECT ON DATABASE {unique} TO {self.role}")
-            with self._connect(unique) as connection:
-                run_script(connection, script)
-                connection.execute(sandbox.LOCK_DOWN.format(role=self.role).encode())
+            try:
+                self._make(unique, script, in_memory=len(script) <= memory_space.SCRIPT_LENGTH)
+            except psycopg.errors.DiskFull:  # the script makes more than its length tells
+                self._drop([unique])
+                self._make(unique, script, in_memory=False)
         except (psycopg.Error, ValueError) as error:
             why = " ".join(str(error).split())  # with the line of a CSV, where it is one
             raise EvaluationError(f"database {name!r} does not load; correct its SQL or its rows: {why}") from error
         account = {"user": self.role, "password": self._password}
         return Database(name, make_conninfo(self.conninfo, dbname=unique, **account))
+
+    def _make(self, unique: str, script: str, *, in_memory: bool) -> None:
+        """Create a database, run its script and lock it down."""
+        kept = in_memory and self._postgres and self._postgres.memory
+        with self._connect() as connection:
+            place = f"TABLESPACE {memory_space.TABLESPACE}" if kept else ""
+            options = f"TEMPLATE template0 ENCODING 'UTF8' {_locale(connection)} {place}"
+            connection.execute(f"CREATE DATABASE {unique} {options}")
+            connection.execute(f"REVOKE ALL ON DATABASE {unique} FROM PUBLIC")
+            connection.execute(f"GRANT CONNECT ON DATABASE {unique} TO {self.role}")
+        with self._connect(unique) as connection:
+            run_script(connection, script)
+            connection.execute(sandbox.LOCK_DOWN.format(role=self.role).encode())
 
     def _drop(self, names: Iterable[str], role: bool = False) -> None:
         """Remove databases, and the role; a server that is already gone has nothing left to drop."""

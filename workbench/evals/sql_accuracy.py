@@ -162,7 +162,9 @@ def weak_golds(question_set: QuestionSet, server: Server, *, max_rows: int = MAX
 
 def _golds(question_set: QuestionSet, server: Server, max_rows: int) -> tuple[dict[str, Database], dict[str, Gold]]:
     """The databases by name, loaded, and the golds by question id, in the questions' order."""
-    databases = {name: server.database(question_set, name) for name in question_set.db_names()}
+    names = question_set.db_names()
+    with workers() as pool:
+        databases = dict(zip(names, pool.map(lambda name: server.database(question_set, name), names), strict=True))
 
     def run(name: str) -> dict[str, Gold]:
         questions = [question for question in question_set.questions if question.db_name == name]
