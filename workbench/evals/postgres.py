@@ -251,7 +251,7 @@ class Server:
         """Create a database, run its script and lock it down."""
         kept = in_memory and self._postgres and self._postgres.memory
         with self._connect() as connection:
-            place = f"TABLESPACE {memory_space.TABLESPACE}" if kept else ""
+            place = memory_space.OPTIONS if kept else ""
             options = f"TEMPLATE template0 ENCODING 'UTF8' {_locale(connection)} {place}"
             connection.execute(f"CREATE DATABASE {unique} {options}")
             connection.execute(f"REVOKE ALL ON DATABASE {unique} FROM PUBLIC")
