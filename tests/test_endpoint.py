@@ -264,6 +264,7 @@ def test_a_server_that_ignores_beams_is_found_out(server):
          "max_tokens", {"max_completion_tokens": 300}),
         ("Unsupported value: 'temperature' does not support 0 with this model.", "temperature", {}),
         ("`temperature` must be strictly positive", "temperature", {}),
+        ("[{'type': 'extra_forbidden', 'loc': ('body', 'seed'), 'msg': 'Extra inputs are not permitted'}]", "seed", {}),
     ],
 )  # fmt: skip
 def test_fields_a_model_does_not_take_are_left_out(server, message, gone, added):

@@ -12,7 +12,7 @@ from workbench.model_under_test import ModelUnderTest, Tell
 from workbench.progress import Listener
 from workbench.prompt import PROMPTS, Prompt
 from workbench.runtimes.base import Decoding, Generation
-from workbench.trial import TrialTask, run_trial
+from workbench.trial import TrialTask, require_memory, run_trial
 
 SPARE_TOKENS = 16  # put around a prompt, or by which a tokenizer exceeds one token a byte
 
@@ -54,6 +54,7 @@ class ArtifactUnderTest(ModelUnderTest):
 
     def answer(self, prompts: Sequence[str], decoding: Decoding, tell: Tell, listener: Listener) -> None:
         """Run its engine once for all prompts; see ``ModelUnderTest.answer``."""
+        require_memory(self._runtime, self._artifact.manifest.weight_bytes, self._device())
         longest = max(len(prompt.encode()) for prompt in prompts)  # no tokenizer makes more tokens than bytes
         task = TrialTask(
             artifact=str(self._artifact.path),

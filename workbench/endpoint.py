@@ -14,7 +14,8 @@ The key travels in one header to one address: a redirect is never followed, and 
 Ollama puts the TEMPLATE of its Modelfile around every prompt and cuts, without a word, what exceeds its ``num_ctx``:
 give a SQLCoder there ``TEMPLATE {{ .Prompt }}`` and room enough.
 
-Source: platform.openai.com/docs/api-reference/completions; docs.vllm.ai, "OpenAI-Compatible Server", extra parameters.
+Source: platform.openai.com/docs/api-reference/completions; docs.vllm.ai, "OpenAI-Compatible Server", extra parameters;
+beams without stop texts: vllm-project/vllm issue 9253; templates: ollama/ollama issues 5544 and 12636.
 """
 
 from __future__ import annotations
@@ -46,7 +47,15 @@ if TYPE_CHECKING:
     import requests
 
 SHOWN_MODELS = 10
-CHANGES = {"max_tokens": "max_completion_tokens", "temperature": None, "seed": None, "stop": None}
+# Fields that not every server takes, with what takes their place. OpenAI's reasoning models, older vLLMs.
+CHANGES = {
+    "max_tokens": "max_completion_tokens",
+    "temperature": None,
+    "seed": None,
+    "stop": None,
+    "best_of": None,
+    "return_token_ids": None,
+}
 
 Json: TypeAlias = dict[str, Any]
 
@@ -175,7 +184,7 @@ class Endpoint:
                     raise Unanswered("interrupted") from fault
 
     def adapt(self, refusal: Unanswered) -> str | None:
-        """Leave out or rename what this server's model does not take (OpenAI's reasoning models); what was done."""
+        """Leave out or rename what the server does not take; tells what was done, or ``None``."""
         if not re.search("support|unrecognized|unknown|permitted|strictly", str(refusal), re.IGNORECASE):
             return None
         for field, other in CHANGES.items():

@@ -14,11 +14,10 @@ from workbench.artifact import Artifact, sha256_json
 from workbench.conformance import Subject, check, is_checked, summary
 from workbench.convert import Made, make_artifact
 from workbench.errors import StorageError, WorkbenchError
-from workbench.hardware import GIB
 from workbench.plan import PlannedArtifact
 from workbench.plugins import installed_version
 from workbench.scoring import score_answers
-from workbench.trial import TrialResult, result_of, run_trial
+from workbench.trial import TrialResult, require_memory, result_of, run_trial
 from workbench.work import Work, engine_name
 
 if TYPE_CHECKING:
@@ -82,19 +81,8 @@ def _run(work: Work, planned: PlannedArtifact, artifact: Artifact) -> TrialResul
 
 
 def check_memory(planned: PlannedArtifact, artifact: Artifact, device: str) -> None:
-    """Refuse to load what this machine's memory cannot hold: it would swap for hours or be killed."""
-    import psutil
-
-    facts = catalog.get_runtime(planned.recipe.runtime).facts.get("cpu")
-    if device != "cpu" or facts is None:
-        return
-    needed = artifact.manifest.weight_bytes * facts.weight_expansion
-    free = psutil.virtual_memory().available
-    if needed > free:
-        raise WorkbenchError(
-            f"running it here takes about {needed / GIB:.0f} GiB of memory and {free / GIB:.0f} are free; "
-            "the artifact is made, run it on a larger machine"
-        )
+    """Refuse to load what this machine's memory cannot hold; see ``trial.require_memory``."""
+    require_memory(catalog.get_runtime(planned.recipe.runtime), artifact.manifest.weight_bytes, device)
 
 
 def conform_all(

@@ -25,8 +25,9 @@ from workbench.artifact import open_artifact
 from workbench.catalog import get_runtime
 from workbench.errors import WorkbenchError
 from workbench.evidence import Evidence, gather
+from workbench.hardware import GIB
 from workbench.reference_rows import Comparison, compare, comparison_of
-from workbench.runtimes.base import Decoding, LoadOptions, Session, Timing
+from workbench.runtimes.base import Decoding, LoadOptions, Runtime, Session, Timing
 
 SAMPLE_S = 0.02
 WARMUPS = 1
@@ -106,6 +107,25 @@ class TrialResult:
     device_peak_bytes: int | None = None
     evidence: Evidence | None = None
     divergence: dict[str, Any] = field(default_factory=dict)
+
+
+def require_memory(runtime: Runtime, weight_bytes: int, device: str) -> None:
+    """Refuse to load what this machine's memory cannot hold: it would swap for hours or be killed.
+
+    Raises:
+        WorkbenchError: the weights, as this engine holds them on the CPU, exceed what is free.
+    """
+    import psutil
+
+    facts = runtime.facts.get("cpu")
+    if device != "cpu" or facts is None:
+        return
+    needed, free = weight_bytes * facts.weight_expansion, psutil.virtual_memory().available
+    if needed > free:
+        raise WorkbenchError(
+            f"running it here takes about {needed / GIB:.0f} GiB of memory and {free / GIB:.0f} are free; "
+            "the artifact is made, run it on a larger machine"
+        )
 
 
 def run_trial(task: TrialTask, progress: Callable[[int, int], None] | None = None) -> TrialResult:
