@@ -12,13 +12,18 @@ def set_scores(correct=90, total=100, flips=None, name="heldout"):
 
 
 def flips(wrong, right, p):
+    group = {"questions": 20, "right_to_wrong": wrong, "wrong_to_right": right, "mcnemar_p": p}
     return {
+        "questions": 100,
         "right_to_wrong": wrong,
         "wrong_to_right": right,
         "mcnemar_p": p,
         "difference": (right - wrong) / 100,
         "interval": [-0.1, 0.1],
+        "detectable": 0.08,
         "method": "test",
+        "groups": {"category/date": group, "hardness/easy": group},
+        "flipped": [{"question_id": str(at), "reference": "correct", "variant": "error"} for at in range(wrong)],
     }
 
 

@@ -49,6 +49,7 @@ class Manifest:
         build_key: digest of source, recipe and tool versions; equal keys mean equal artifacts.
         details: what the format wants to say, e.g. the calibration digest.
         conformance: how its own engine computes beside the source; empty until that was looked at.
+        acceptance: what the recipe's accuracy gate said; empty until a build with a gate judged it.
         schema_version: version of this record.
     """
 
@@ -67,6 +68,7 @@ class Manifest:
     build_key: str
     details: dict[str, Any] = field(default_factory=dict)
     conformance: dict[str, Any] = field(default_factory=dict)
+    acceptance: dict[str, Any] = field(default_factory=dict)
     schema_version: int = MANIFEST_VERSION
 
 

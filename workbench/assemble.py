@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
+from workbench.acceptance import Reference
 from workbench.convert import Made, tool_versions
 from workbench.errors import WorkbenchError
 from workbench.measurements import artifact_measurements
-from workbench.plan import Plan, PlannedArtifact, plan_record
+from workbench.plan import PlannedArtifact, plan_record
 from workbench.predictions import Prediction, digest_of, write_predictions
 from workbench.report import ArtifactReport, BuildReport, SetScores, recommend
 from workbench.scoring import judged_predictions, set_scores, split_by_set
@@ -22,24 +24,34 @@ if TYPE_CHECKING:
     from workbench.evals.sql_accuracy import Verdict
 
 
+@dataclass(frozen=True)
+class Judged:
+    """What the answers were worth.
+
+    Attributes:
+        verdicts: by recipe and question set.
+        reference: what the others are compared with, if there is anything.
+        noise: what flips between two runs of the same weights; see ``workbench/reference.py``.
+        accepted: what the gates said, by recipe; see ``workbench/acceptance.py``.
+    """
+
+    verdicts: dict[str, list[list[Verdict]]]
+    reference: Reference | None
+    noise: dict[str, Any]
+    accepted: dict[str, dict[str, Any]]
+
+
 def artifact_reports(
-    work: Work,
-    made: dict[str, Outcome[Made]],
-    trials: dict[str, Outcome[TrialResult]],
-    verdicts: dict[str, list[list[Verdict]]],
+    work: Work, made: dict[str, Outcome[Made]], trials: dict[str, Outcome[TrialResult]], judged: Judged
 ) -> tuple[ArtifactReport, ...]:
     """Everything known about each artifact; predictions are written beside the report."""
     reports = []
     for planned in work.plan.chosen:
         name = planned.recipe.name
         report = _artifact_report(work, planned, made[name], trials[name])
-        reports.append(dataclasses.replace(report, sets=_scored_sets(work, name, trials[name], verdicts)))
+        sets = _scored_sets(work, name, trials[name], judged)
+        reports.append(dataclasses.replace(report, sets=sets, acceptance=judged.accepted.get(name, {})))
     return tuple(reports)
-
-
-def reference_name(plan: Plan) -> str | None:
-    """The artifact the others are compared with: the first 16-bit one."""
-    return next((row.recipe.name for row in plan.chosen if row.recipe.format == "fp16"), None)
 
 
 def _artifact_report(
@@ -73,19 +85,17 @@ def _artifact_report(
     )
 
 
-def _scored_sets(
-    work: Work, name: str, trial: Outcome[TrialResult], verdicts: dict[str, list[list[Verdict]]]
-) -> tuple[SetScores, ...]:
+def _scored_sets(work: Work, name: str, trial: Outcome[TrialResult], judged: Judged) -> tuple[SetScores, ...]:
     """Scores of one artifact, set by set."""
     if isinstance(trial, WorkbenchError):
         return ()
-    reference = reference_name(work.plan)
-    compared = verdicts.get(reference) if reference and reference != name else None
+    reference = judged.reference
+    compared = None if reference is None or reference.is_artifact(name) else reference.verdicts
     answers = split_by_set(work.sets, trial.answers)
     tokens = split_by_set(work.sets, trial.tokens) if trial.tokens else None
     scored = []
     for index, one in enumerate(work.sets):
-        own = verdicts[name][index]
+        own = judged.verdicts[name][index]
         scored.append(set_scores(one, own, compared[index] if compared else None))
         told = _predictions(work, name, index, answers[index], tokens[index] if tokens else None)
         write_predictions(
@@ -122,7 +132,7 @@ def _predictions(
     ]
 
 
-def build_report(work: Work, artifacts: tuple[ArtifactReport, ...], seconds: float) -> BuildReport:
+def build_report(work: Work, artifacts: tuple[ArtifactReport, ...], judged: Judged, seconds: float) -> BuildReport:
     """The whole report, recommendation included."""
     recommended, reason = recommend(artifacts, work.plan.profile.name)
     return BuildReport(
@@ -141,6 +151,8 @@ def build_report(work: Work, artifacts: tuple[ArtifactReport, ...], seconds: flo
         question_sets=tuple(
             {"name": one.name, "questions": len(one.questions), "digest": one.digest} for one in work.sets
         ),
+        reference=judged.reference.record() if judged.reference else {},
+        noise=judged.noise,
         plan=plan_record(work.plan),
         artifacts=artifacts,
         recommended=recommended,

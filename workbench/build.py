@@ -1,4 +1,4 @@
-"""The build: plan, convert, run, compare with the source, score, report, record. Reads top to bottom.
+"""The build: plan, convert, run, compare with the source, score, judge, report, record. Reads top to bottom.
 
     python -m workbench build --profile rtx4090
 
@@ -13,12 +13,14 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from workbench.acceptance import judge_all
 from workbench.artifact import open_artifact
-from workbench.assemble import artifact_reports, build_report
+from workbench.assemble import Judged, artifact_reports, build_report
 from workbench.convert import Made
 from workbench.divergences import diverge_all, with_divergences
 from workbench.errors import WorkbenchError
 from workbench.progress import SILENT, Listener
+from workbench.reference import find_reference, noise_floor, run_again
 from workbench.report import BuildReport, read_report
 from workbench.report_page import write_report
 from workbench.request import BuildRequest
@@ -59,12 +61,16 @@ def _build(work: Work, started: float) -> BuildOutcome:
     with open_server(work.request.database_url) as server:  # first, so that a missing server costs no conversion
         made = convert_all(work)
         trials = run_all(work, made)
+        again = run_again(work, made, trials)
         made = conform_all(work, made, trials)
         divergences = diverge_all(work, made, trials)
         verdicts = score_all(work, trials, server)
-    artifacts = artifact_reports(work, made, trials, verdicts)
-    artifacts = with_divergences(artifacts, divergences)
-    report = build_report(work, artifacts, time.perf_counter() - started)
+        reference = find_reference(work, made, verdicts, server)
+        noise = noise_floor(work, trials, again, verdicts, server)
+    made, accepted = judge_all(work, made, verdicts, reference)
+    judged = Judged(verdicts, reference, noise, accepted)
+    artifacts = with_divergences(artifact_reports(work, made, trials, judged), divergences)
+    report = build_report(work, artifacts, judged, time.perf_counter() - started)
     write_report(report, work.report_folder)
     receipt = _record(work, report, made)
     if not any(artifact.error for artifact in artifacts):

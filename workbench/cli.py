@@ -57,6 +57,12 @@ cli.add_command(evaluate)
 @prompt_option
 @questions_option
 @databases_option
+@click.option(
+    "--reference",
+    multiple=True,
+    type=PATH,
+    help="Answers of the 16-bit reference from another machine (a predictions file); repeatable. Default: built here.",
+)
 @click.option("--limit", type=click.IntRange(min=1), help="Ask at most so many questions of each set.")
 @database_url_option
 @click.option(
@@ -72,12 +78,16 @@ cli.add_command(evaluate)
     help="Questions over which to compare next-token distributions with the 16-bit reference's; 0 for none.",
 )
 @click.option("--again", is_flag=True, help="Run, measure and score anew what has not changed.")
+@click.option("--strict", is_flag=True, help="Exit with 3 when an accuracy gate refutes an artifact.")
 def build(
     profile: str, recipes: tuple[str, ...], questions: tuple[Path, ...], threads: int | None, **options: Any
 ) -> None:
     """Plan, convert, run, score, compare and record: the whole job."""
+    from workbench.acceptance import check_gates
     from workbench.build import build as run_build
     from workbench.request import BuildRequest
+
+    strict = options.pop("strict")
 
     listener = terminal()
     request = BuildRequest(profile=profile, recipes=recipes, questions=questions, threads=threads or 0, **options)
@@ -90,6 +100,10 @@ def build(
     failed = [artifact.recipe for artifact in report.artifacts if artifact.error]
     if failed:
         click.echo(f"error: {', '.join(failed)} could not be run; the report says why", err=True)
+    if strict:
+        for sentence in check_gates(report):
+            click.echo(f"note: {sentence}", err=True)
+    if failed:
         sys.exit(1)
 
 

@@ -46,5 +46,11 @@ class StorageError(WorkbenchError):
     """A disk that is full, read-only or otherwise refuses to hold what was made."""
 
 
+class GateError(WorkbenchError):
+    """An accuracy gate that refuted an artifact, where the user asked for that to be an error (``build --strict``)."""
+
+    exit_code = 3
+
+
 class EvaluationError(WorkbenchError):
     """A fault of the evaluation itself (a gold that fails, a server that is gone), never the model's."""

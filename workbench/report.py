@@ -6,6 +6,7 @@ The JSON is the record; Markdown (``report_page``) and the terminal (``tables``)
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,9 @@ class SetScores:
         scores: overall (``sql_accuracy``), then per category and hardness; ``refusals`` last, where a set has
             questions that cannot be answered.
         verdicts: how many answers were correct, incorrect, error, rejected.
-        flips: against the reference artifact (right to wrong, wrong to right, exact McNemar p, difference
-            and its interval); ``None`` for the reference itself.
+        flips: against the reference (right to wrong, wrong to right, exact McNemar p, difference and its interval,
+            the smallest difference that could have been shown; by category and hardness under ``groups``, question by
+            question under ``flipped``); ``None`` for the reference itself and without one.
     """
 
     question_set: str
@@ -62,6 +64,7 @@ class ArtifactReport:
         conformance: how it computes beside its source; see ``workbench/conformance.py``.
         divergence: from the reference's next-token distributions, by part of the questions; see
             ``workbench/divergences.py`` and ``evals.divergence.Figures``. Empty where it was not asked for.
+        acceptance: what its recipe's accuracy gate said; see ``workbench/acceptance.py``. Empty without a gate.
         error: why there are no results, or ``None``.
     """
 
@@ -79,6 +82,7 @@ class ArtifactReport:
     notes: tuple[str, ...] = ()
     conformance: dict[str, Any] = field(default_factory=dict)
     divergence: dict[str, Any] = field(default_factory=dict)
+    acceptance: dict[str, Any] = field(default_factory=dict)
     error: str | None = None
 
     def measurement(self, name: str) -> Measurement | None:
@@ -104,6 +108,8 @@ class BuildReport:
         recommended: recipe, or ``None``.
         reason: why.
         seconds: of the whole build.
+        reference: what the others are compared with: name, kind (``artifact`` or ``file``) and digest; or empty.
+        noise: what flips between two runs of the same weights; see ``workbench/reference.py``. Empty where not known.
         schema_version: version of this record.
     """
 
@@ -121,6 +127,8 @@ class BuildReport:
     reason: str
     seconds: float
     tool_versions: dict[str, str] = field(default_factory=dict)
+    reference: dict[str, str] = field(default_factory=dict)
+    noise: dict[str, Any] = field(default_factory=dict)
     schema_version: int = REPORT_VERSION
 
 
@@ -182,40 +190,74 @@ def _artifact(raw: dict[str, Any]) -> ArtifactReport:
     return ArtifactReport(**raw)
 
 
+def is_refuted(record: Mapping[str, Any]) -> bool:
+    """Whether an acceptance record, of a manifest or a report, says ``refuted``."""
+    return record.get("verdict") == "refuted"
+
+
+def with_verdict(report: BuildReport, verdict: str) -> tuple[ArtifactReport, ...]:
+    """The artifacts whose accuracy gate said this."""
+    return tuple(artifact for artifact in report.artifacts if artifact.acceptance.get("verdict") == verdict)
+
+
 def recommend(artifacts: tuple[ArtifactReport, ...], profile: str) -> tuple[str | None, str]:
     """The artifact to use on a profile, and why.
 
-    An artifact that does not compute what its source computes is out. Accuracy next: one whose answers are provably
-    worse than the reference's (exact McNemar p < 0.05) or whose accuracy lies more than two points below it is out.
-    Of the rest, the one that answers a typical question soonest; where no artifact has a speed, the smallest.
+    An artifact that does not compute what its source computes is out. Accuracy next: what its recipe's gate refuted is
+    out, what it proved is in. Where questions were too few to tell, or there is no gate, one is out whose answers are
+    provably worse than the reference's (exact McNemar p < 0.05), or whose loss as seen exceeds the gate's limit (two
+    points without a gate). Of the rest, the one that answers a typical question soonest; where no artifact has a speed,
+    the smallest.
     """
     scored = [a for a in artifacts if a.error is None and a.sets and a.conformance.get("passed", True)]
     if not scored:
         return None, "no artifact was scored that computes what its source computes"
     if not any(a.sets[0].overall.correct for a in scored):
         return None, "no artifact answered a single question right; is this the prompt it was trained on (--prompt)?"
-    floor = _reference_accuracy(scored) - 0.02
-    right = [a for a in scored if a.sets[0].overall.value >= floor and not _provably_worse(a)]
+    compared = any(a.sets[0].flips for a in scored)
+    best = 0.0 if compared else max(a.sets[0].overall.value for a in scored)
+    right = [a for a in scored if _accurate(a, best)]
+    if not right:
+        return None, "no artifact is accurate enough; the report says what each lost"
     timed = [(speed, a) for a in right if (speed := a.measurement("question_s"))]
     if not timed:
         chosen = min(right, key=lambda a: a.weight_bytes)
-        return chosen.recipe, f"{_accuracy_text(chosen)} and the smallest file of those as accurate"
+        return chosen.recipe, f"{_accuracy_text(chosen)} and the smallest file of those as accurate{_doubt(chosen)}"
     speed, chosen = min(timed, key=lambda pair: pair[0].value or 0.0)
     kind = "measured here" if speed.kind == "measured" else f"predicted for {profile}"
     place = "it answers in" if len(timed) == 1 else f"of the {len(timed)} as accurate it answers soonest:"
-    return chosen.recipe, (f"{_accuracy_text(chosen)}, and {place} {speed.value:.2f} s for a typical question ({kind})")
+    return chosen.recipe, (
+        f"{_accuracy_text(chosen)}, and {place} {speed.value:.2f} s for a typical question ({kind}){_doubt(chosen)}"
+    )
 
 
-def _reference_accuracy(scored: list[ArtifactReport]) -> float:
-    """Accuracy of the reference (it alone has no flips), or the best where there is none."""
-    references = [a for a in scored if a.sets[0].flips is None]
-    pool = references if len(references) == 1 else scored
-    return max(a.sets[0].overall.value for a in pool)
+def _accurate(artifact: ArtifactReport, best: float) -> bool:
+    """Whether its accuracy speaks for it.
+
+    Args:
+        artifact: scored.
+        best: accuracy of the best one in a build without a reference; 0 in one with, where what has no flips is it.
+    """
+    verdict, flips = artifact.acceptance.get("verdict"), artifact.sets[0].flips
+    if verdict in ("proved", "refuted"):
+        return bool(verdict == "proved")
+    loss_max: float = artifact.acceptance.get("loss_max_points", 2.0) / 100
+    if flips is None:
+        return artifact.sets[0].overall.value >= best - loss_max
+    provably_worse = bool(flips["mcnemar_p"] < 0.05 and flips["right_to_wrong"] > flips["wrong_to_right"])
+    return not provably_worse and float(-flips["difference"]) <= loss_max + 1e-9
 
 
-def _provably_worse(artifact: ArtifactReport) -> bool:
-    flips = artifact.sets[0].flips
-    return flips is not None and flips["mcnemar_p"] < 0.05 and flips["right_to_wrong"] > flips["wrong_to_right"]
+def _doubt(artifact: ArtifactReport) -> str:
+    """What the reader must know of a gate that could not tell."""
+    record = artifact.acceptance
+    if record.get("verdict") != "not enough questions":
+        return ""
+    needed = f" (about {record['questions_needed']} would)" if record["questions_needed"] else ""
+    return (
+        f"; {record['questions']} questions cannot tell whether it loses at most the {record['loss_max_points']:g} "
+        f"points its recipe accepts{needed}"
+    )
 
 
 def _accuracy_text(artifact: ArtifactReport) -> str:

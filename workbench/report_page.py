@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from workbench.flip_tables import acceptance_table, difference_table, flipped_table, group_table, noise_text
 from workbench.report import BuildReport, report_record
 from workbench.storage import storage_error
 from workbench.tables import (
@@ -48,8 +49,10 @@ def report_markdown(report: BuildReport) -> str:
         comparison_table(report).markdown(),
         LEGEND + " Accuracy: strict execution accuracy with its 95% Wilson interval. "
         "Flips: answers that went from right to wrong (-) and from wrong to right (+) against the reference, "
-        "with the exact McNemar p.",
+        "with the exact McNemar p. Accepted: what the recipe's accuracy gate says.",
     ]
+    if any(artifact.acceptance for artifact in report.artifacts):
+        parts += ["## Accuracy gates", acceptance_table(report).markdown()]
     notes = [
         f"- `{a.recipe}`: {note}" for a in report.artifacts for note in (*a.notes, *([a.error] if a.error else []))
     ]
@@ -60,6 +63,7 @@ def report_markdown(report: BuildReport) -> str:
         parts += [breakdown_table(report, one["name"], kind).markdown() for kind in ("category", "hardness")]
         parts += filter(None, [refusals_text(report, one["name"])])
     parts += _divergence(report)
+    parts += _flips(report)
     parts += ["## Measurements", latency_table(report).markdown(), "## Plan", _plan_record_table(report).markdown()]
     return "\n\n".join(parts) + "\n"
 
@@ -79,6 +83,28 @@ def _divergence(report: BuildReport) -> list[str]:
         "`prompts` the first ones of the questions themselves.",
         table.markdown(),
     ]
+
+
+def _flips(report: BuildReport) -> list[str]:
+    """What changed against the reference, set by set."""
+    parts = []
+    for one in report.question_sets:
+        differences = difference_table(report, one["name"])
+        if not differences.rows:
+            continue
+        parts += [
+            f"## Flips on {one['name']} against `{report.reference.get('name', 'the reference')}`",
+            differences.markdown(),
+            "p: exact McNemar test, two-sided. Difference: with its 95% interval (Newcombe 1998, paired, method 10). "
+            "Could show: the smallest difference that as many questions, flipping as often, show in four runs of five.",
+        ]
+        flipped = flipped_table(report, one["name"])
+        if flipped.rows:
+            parts += [group_table(report, one["name"], kind).markdown() for kind in ("category", "hardness")]
+            parts += [f"The questions that flipped (the first {len(flipped.rows)}; `report.json` has all):"]
+            parts += [flipped.markdown()]
+    noise = noise_text(report.noise)
+    return [*parts, noise] if noise else parts
 
 
 def _recommendation(report: BuildReport) -> str:

@@ -26,6 +26,7 @@ class BuildRequest:
         context: tokens to plan for; default the model's limit.
         questions: CSV files, folders or names of bundled sets; empty means the bundled sets.
         databases: folder to look for their databases in first; ``None`` looks beside them only.
+        reference: predictions files of the 16-bit reference from elsewhere; empty compares with the one built here.
         limit: at most so many questions of each set, evenly spread; ``None`` all.
         database_url: PostgreSQL server to score on; ``None`` starts an embedded one.
         tracking_uri: MLflow; ``None`` means the environment's, then a local store.
@@ -44,6 +45,7 @@ class BuildRequest:
     context: int | None = None
     questions: tuple[Path, ...] = ()
     databases: Path | None = None
+    reference: tuple[Path, ...] = ()
     limit: int | None = None
     database_url: str | None = None
     tracking_uri: str | None = None

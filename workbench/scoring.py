@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from workbench.predictions import Prediction
 from workbench.questions import QuestionSet
@@ -51,14 +51,45 @@ def set_scores(
     question_set: QuestionSet, verdicts: Sequence[Verdict], reference: Sequence[Verdict] | None
 ) -> SetScores:
     """Scores of one artifact on one set, with flips against the reference's verdicts when given."""
-    from workbench.evals.statistics import flips, summarize
+    from workbench.evals.statistics import summarize
 
     return SetScores(
         question_set.name,
         tuple(summarize(question_set, verdicts)),
         dict(Counter(verdict.verdict for verdict in verdicts if verdict.answerable)),
-        asdict(flips(reference, verdicts)) if reference and any(one.answerable for one in reference) else None,
+        flips_record(question_set, reference, verdicts)
+        if reference and any(one.answerable for one in reference)
+        else None,
     )
+
+
+def flips_record(
+    question_set: QuestionSet, reference: Sequence[Verdict], verdicts: Sequence[Verdict]
+) -> dict[str, Any]:
+    """Flips on the answerable questions as JSON values: in all, under ``groups`` by category and hardness, and
+    under ``flipped`` question by question.
+
+    Raises:
+        EvaluationError: the two answered different questions, or none that has an answer.
+    """
+    from workbench.evals.statistics import flipped, flips, group_flips
+
+    groups = {
+        name: {
+            "questions": one.questions,
+            "right_to_wrong": one.right_to_wrong,
+            "wrong_to_right": one.wrong_to_right,
+            "mcnemar_p": one.mcnemar_p,
+        }
+        for name, one in group_flips(question_set, reference, verdicts).items()
+    }
+    found = flips(reference, verdicts)
+    return {
+        **asdict(found),
+        "interval": list(found.interval),
+        "groups": groups,
+        "flipped": [asdict(one) for one in flipped(reference, verdicts)],
+    }
 
 
 def judged_predictions(

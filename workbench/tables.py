@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from workbench.measure import Measurement, Score
-from workbench.report import REFUSALS, ArtifactReport, BuildReport, SetScores
+from workbench.report import REFUSALS, ArtifactReport, BuildReport
 
 if TYPE_CHECKING:
     from workbench.plan import Plan
@@ -62,6 +62,7 @@ def comparison_table(report: BuildReport) -> Table:
         "bits/w",
         *(f"right ({name})" for name in sets),
         "flips",
+        "accepted",
         "conforms",
         "KL nats",
         "first token",
@@ -69,19 +70,19 @@ def comparison_table(report: BuildReport) -> Table:
         "decode",
         "memory",
     )
-    rows = tuple(_comparison_row(artifact, sets, report.recommended) for artifact in report.artifacts)
-    return Table(header, rows)
+    return Table(header, tuple(_comparison_row(artifact, sets, report) for artifact in report.artifacts))
 
 
-def _comparison_row(artifact: ArtifactReport, sets: Sequence[str], recommended: str | None) -> tuple[str, ...]:
-    name = f"{artifact.recipe} *" if artifact.recipe == recommended else artifact.recipe
+def _comparison_row(artifact: ArtifactReport, sets: Sequence[str], report: BuildReport) -> tuple[str, ...]:
+    name = f"{artifact.recipe} *" if artifact.recipe == report.recommended else artifact.recipe
     by_name = {one.question_set: one for one in artifact.sets}
     return (
         name,
         size_text(artifact.weight_bytes) if artifact.weight_bytes else DASH,
         f"{artifact.bits_per_weight:.2f}" if artifact.weight_bytes else DASH,
         *(score_text(by_name[one].overall) if one in by_name else DASH for one in sets),
-        flips_text(artifact.sets[0]) if artifact.sets else DASH,
+        "reference" if is_reference(artifact, report) else flips_text(artifact),
+        accepted_text(artifact),
         conformance_text(artifact),
         divergence_text(artifact),
         seconds_text(artifact.measurement("ttft_s")),
@@ -179,12 +180,26 @@ def mean_text(mean: Mapping[str, Any], percent: bool = False) -> str:
     return f"{value:.2g}" + ("" if error is None else f" ±{error:.1g}")
 
 
-def flips_text(scored: SetScores) -> str:
-    """``-3 +2 p=1.00``: right to wrong, wrong to right, exact McNemar p against the reference."""
-    if scored.flips is None:
-        return "reference" if scored.verdicts else DASH
-    flips = scored.flips
+def is_reference(artifact: ArtifactReport, report: BuildReport) -> bool:
+    """Whether the others are compared with this artifact."""
+    return report.reference.get("kind") == "artifact" and report.reference["name"] == artifact.recipe
+
+
+def flips_text(artifact: ArtifactReport) -> str:
+    """``-3 +2 p=1.00``: right to wrong, wrong to right, exact McNemar p against the reference, on the first set."""
+    flips = artifact.sets[0].flips if artifact.sets else None
+    if flips is None:
+        return DASH
     return f"-{flips['right_to_wrong']} +{flips['wrong_to_right']} p={flips['mcnemar_p']:.2f}"
+
+
+def accepted_text(artifact: ArtifactReport) -> str:
+    """``proved``, ``REFUTED``, ``592 more needed`` (questions) or ``not judged``; a dash without a gate."""
+    record = artifact.acceptance
+    verdict: str = record.get("verdict", DASH)
+    if verdict == "not enough questions" and record["questions_needed"]:
+        return f"{record['questions_needed'] - record['questions']} more needed"
+    return "REFUTED" if verdict == "refuted" else verdict
 
 
 def size_text(size: float) -> str:

@@ -20,6 +20,7 @@ from workbench.machine import Machine, describe
 from workbench.plan import Plan, PlannedArtifact, make_plan, plan_record
 from workbench.progress import Listener
 from workbench.questions import QuestionSet
+from workbench.reference_file import ReferenceAnswers, read_reference
 from workbench.request import BuildRequest, question_sets
 from workbench.steps import Steps
 from workbench.storage import check_writable
@@ -69,6 +70,13 @@ class Work:
         return [prompts(self.checkpoint, one) for one in self.sets]
 
     @cached_property
+    def given_reference(self) -> ReferenceAnswers | None:
+        """The answers of ``--reference``, if any was given."""
+        if not self.request.reference:
+            return None
+        return read_reference(self.request.reference, self.sets, self.shown)
+
+    @cached_property
     def golden(self) -> list[str]:
         """The prompts of the comparison with the source."""
         return golden_prompts(self.checkpoint)
@@ -105,6 +113,8 @@ class Work:
                 "tools": tool_versions(REPORTED_TOOLS),
                 "conformance": CONFORMANCE_VERSION,
                 "divergence": [DIVERGENCE_VERSION, self.request.divergence],
+                "accept": [row.recipe.accept.model_dump() if row.recipe.accept else None for row in self.plan.chosen],
+                "reference": self.given_reference.digest if self.given_reference else None,
                 "where": [self.request.database_url, self.request.tracking_uri, self.request.log_weights],
             }
         )
@@ -144,4 +154,8 @@ def prepare(request: BuildRequest, listener: Listener) -> Work:
     checkpoint = dataclasses.replace(checkpoint, prompt_name=request.prompt)
     listener.note(f"asked with prompt {checkpoint.prompt.name}" + ("" if request.prompt else " (by the model's name)"))
     steps = Steps(folder / "steps", forget=request.again)
-    return Work(request, checkpoint, plan, describe(quick=True), sets, steps, listener)
+    work = Work(request, checkpoint, plan, describe(quick=True), sets, steps, listener)
+    if (given := work.given_reference) is not None:
+        trust = f", {given.on_trust} of them on trust: they do not tell their prompts" if given.on_trust else ""
+        listener.note(f"compared with the answers of {given.name}{trust}")
+    return work

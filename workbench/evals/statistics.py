@@ -163,7 +163,7 @@ def flipped(reference: Sequence[Verdict], variant: Sequence[Verdict]) -> list[Fl
     return [
         Flipped(verdict.question_id, verdict.verdict, named[verdict.question_id])
         for verdict in reference
-        if before[verdict.question_id] != after[verdict.question_id]
+        if before.get(verdict.question_id) != after.get(verdict.question_id)
     ]
 
 
