@@ -89,3 +89,34 @@ def test_a_model_that_is_never_right_is_not_recommended():
     found, reason = recommend((artifact("a", 0), artifact("b", 0)), "cpu")
     assert found is None
     assert "--prompt" in reason
+
+
+def gate(verdict, **changes):
+    return {"verdict": verdict, "loss_max_points": 5.0, "questions": 100, "questions_needed": 928, **changes}
+
+
+def test_what_the_gate_refuted_is_not_recommended():
+    refuted = artifact("b", 90, 0.1, acceptance=gate("refuted"), sets=(set_scores(90, flips=flips(0, 0, 1.0)),))
+    assert recommend((artifact("a"), refuted), "cpu")[0] == "a"
+    assert recommend((refuted,), "cpu") == (None, "no artifact is accurate enough; the report says what each lost")
+
+
+def test_what_the_gate_proved_is_within_what_the_user_accepts():
+    proved = artifact("b", 86, 0.1, acceptance=gate("proved"), sets=(set_scores(86, flips=flips(40, 4, 0.001)),))
+    assert recommend((artifact("a"), proved), "cpu")[0] == "b"
+
+
+def test_a_gate_that_cannot_tell_is_said_with_the_recommendation():
+    doubtful = artifact(
+        "b", 86, 0.1, acceptance=gate("not enough questions"), sets=(set_scores(86, flips=flips(6, 2, 0.29)),)
+    )
+    found, reason = recommend((artifact("a"), doubtful), "cpu")
+    assert found == "b"
+    assert "100 questions cannot tell whether it loses at most the 5 points" in reason
+    assert "about 928 would" in reason
+
+
+@pytest.mark.parametrize("seen", [flips(7, 1, 0.07), flips(8, 4, 0.03)])
+def test_a_gate_that_cannot_tell_does_not_speak_for_a_loss_that_is_seen(seen):
+    worse = artifact("b", 84, 0.1, acceptance=gate("not enough questions"), sets=(set_scores(84, flips=seen),))
+    assert recommend((artifact("a"), worse), "cpu")[0] == "a"

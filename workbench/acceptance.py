@@ -86,8 +86,7 @@ class Acceptance:
         questions: that counted.
         right_to_wrong: answers lost.
         wrong_to_right: answers gained.
-        questions_needed: how many would bring an answer in four runs of five; ``None`` where it is there, or where
-            no number would.
+        questions_needed: how many in all would prove it, if further ones cost nothing on the whole; else ``None``.
         reference: name, kind and digest.
     """
 
@@ -124,7 +123,7 @@ def judge_all(
         name, accept, one = planned.recipe.name, planned.recipe.accept, made[planned.recipe.name]
         if isinstance(one, WorkbenchError) or name not in verdicts:
             continue
-        found = _judged(accept, work.sets[0], verdicts[name][0], reference) if accept else None
+        found = _judged(accept, name, work.sets[0], verdicts[name][0], reference) if accept else None
         artifact = mark(one.artifact, found)
         marked[name] = dataclasses.replace(one, artifact=artifact)
         if found:
@@ -135,9 +134,13 @@ def judge_all(
 
 
 def _judged(
-    accept: Accept, question_set: QuestionSet, verdicts: Sequence[Verdict], reference: Reference | None
+    accept: Accept, name: str, asked: QuestionSet, verdicts: Sequence[Verdict], reference: Reference | None
 ) -> Acceptance:
-    return judge(accept, question_set, verdicts, reference) if reference else not_judged(accept, NO_REFERENCE)
+    if reference is None:
+        return not_judged(accept, NO_REFERENCE)
+    if reference.is_artifact(name):
+        return not_judged(accept, "it is the reference itself")
+    return judge(accept, asked, verdicts, reference)
 
 
 def not_judged(accept: Accept, reason: str) -> Acceptance:
@@ -188,21 +191,17 @@ def judge(accept: Accept, question_set: QuestionSet, verdicts: Sequence[Verdict]
     return dataclasses.replace(record, reason=_reason(record))
 
 
-def _needed(found: Flips, limit: float, confidence: float) -> int | None:
-    """Questions that prove it if nothing is lost; where there are as many already, that decide at the loss seen.
+def _needed(found: Flips, limit: float, confidence: float) -> int:
+    """Questions in all that prove the artifact if it truly loses nothing, in four runs of five.
 
     How often answers flip is itself only seen on a few: one flip more in two questions more keeps "none seen" from
     passing for "none possible" (Laplace's rule).
     """
     from workbench.evals.paired import questions_needed
 
-    flipped = found.right_to_wrong + found.wrong_to_right
-    discordance = (flipped + 1) / (found.questions + 2)
-    needed = questions_needed(discordance, limit, confidence)
-    if needed is None or needed > found.questions:
-        return needed
-    decisive = questions_needed(discordance, limit, confidence, loss=-found.difference)
-    return None if decisive is None else max(decisive, found.questions + 1)
+    lost = found.right_to_wrong - found.wrong_to_right
+    discordance = (found.right_to_wrong + found.wrong_to_right + 1) / (found.questions + 2)
+    return questions_needed(discordance, limit, confidence, lost=lost, asked=found.questions)
 
 
 def _reason(record: Acceptance) -> str:
@@ -219,9 +218,9 @@ def _reason(record: Acceptance) -> str:
         )
     if record.verdict == "refuted":
         return f"with {100 * record.confidence:g}% confidence it loses at least {least:.1f} points, {accepted} ({seen})"
-    enough = f"about {record.questions_needed} would decide" if record.questions_needed else "no number would decide"
     return (
-        f"{record.questions} questions leave a loss of up to {greatest:.1f} points open, {accepted}; {enough} ({seen})"
+        f"{record.questions} questions leave a loss of up to {greatest:.1f} points open, {accepted}; about "
+        f"{record.questions_needed} would prove it if nothing more is lost ({seen})"
     )
 
 

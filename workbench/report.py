@@ -253,10 +253,9 @@ def _doubt(artifact: ArtifactReport) -> str:
     record = artifact.acceptance
     if record.get("verdict") != "not enough questions":
         return ""
-    needed = f" (about {record['questions_needed']} would)" if record["questions_needed"] else ""
     return (
         f"; {record['questions']} questions cannot tell whether it loses at most the {record['loss_max_points']:g} "
-        f"points its recipe accepts{needed}"
+        f"points its recipe accepts (about {record['questions_needed']} would)"
     )
 
 

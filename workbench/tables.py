@@ -197,7 +197,7 @@ def accepted_text(artifact: ArtifactReport) -> str:
     """``proved``, ``REFUTED``, ``592 more needed`` (questions) or ``not judged``; a dash without a gate."""
     record = artifact.acceptance
     verdict: str = record.get("verdict", DASH)
-    if verdict == "not enough questions" and record["questions_needed"]:
+    if verdict == "not enough questions":
         return f"{record['questions_needed'] - record['questions']} more needed"
     return "REFUTED" if verdict == "refuted" else verdict
 

@@ -199,9 +199,25 @@ def test_a_difference_is_never_larger_than_the_flips_that_make_it():
 def test_what_it_takes_to_prove_a_loss_of_two_points():
     assert questions_needed(0.06, 0.02) == 928
     assert questions_needed(0.06, 0.02, confidence=0.975) == 1178  # the two-sided 95% interval's
-    assert questions_needed(0.06, 0.02, loss=0.01) > 3 * 928
-    assert questions_needed(0.06, 0.02, loss=0.02) is None
     assert questions_needed(0.0, 0.02) == 1
+    assert questions_needed(0.06, 0.02, power=0.5) == 406  # the interval alone, without luck
+
+
+def test_what_was_lost_so_far_must_be_outweighed():
+    """Twenty answers lost in a thousand are two points; as many again without loss make one of them."""
+    needed = questions_needed(0.064, 0.02, lost=20, asked=1000)
+    luck = 0.8416 * (0.064 * (needed - 1000)) ** 0.5
+    assert (20 + luck) / needed + 1.6449 * (0.064 / needed) ** 0.5 == pytest.approx(0.02, abs=1e-5)
+    assert questions_needed(0.064, 0.02, lost=-5, asked=300) < questions_needed(0.064, 0.02, asked=300)
+
+
+@given(st.integers(1, 400), st.data())
+def test_more_than_were_asked_are_needed_where_the_gate_cannot_tell(asked, data):
+    lost = data.draw(st.integers(0, asked))
+    gained = data.draw(st.integers(0, asked - lost))
+    same = asked - lost - gained
+    if loss_gate(Pairs(same // 2, lost, gained, same - same // 2), 0.02) == "not enough questions":
+        assert questions_needed((lost + gained + 1) / (asked + 2), 0.02, lost=lost - gained, asked=asked) > asked
 
 
 def share_of(count, successes, probability):

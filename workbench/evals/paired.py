@@ -148,25 +148,33 @@ def detectable_difference(questions: int, discordance: float, confidence: float 
 
 
 def questions_needed(
-    discordance: float, max_loss: float, confidence: float = 0.95, power: float = 0.8, loss: float = 0.0
-) -> int | None:
-    """Questions it takes until the gate answers, by the normal approximation of the difference.
+    discordance: float, max_loss: float, confidence: float = 0.95, power: float = 0.8, lost: int = 0, asked: int = 0
+) -> int:
+    """Questions in all with which the gate proves a variant that truly loses nothing, by the normal approximation.
+
+    What was seen so far stays: further questions flip as often, one way as the other, and must outweigh it.
 
     Args:
         discordance: share of questions on which the two differ, e.g. 0.06.
         max_loss: the limit, as a share: 0.02 is two points.
         confidence: one-sided, as the gate's.
-        power: probability that so many questions bring the answer.
-        loss: the true loss; 0 asks how many prove that nothing was lost.
-
-    Returns:
-        The number, or ``None`` where the loss is the limit itself: no number of questions tells them apart.
+        power: probability that so many questions bring the proof.
+        lost: answers lost net of those gained, so far.
+        asked: questions so far.
     """
-    gap = abs(max_loss - loss)
-    if gap < 1e-12:
-        return None
-    spread = _z(confidence) + _z(power)
-    return max(1, math.ceil(spread**2 * max(0.0, discordance - loss**2) / gap**2 - 1e-9))
+    z_gate, z_power = _z(confidence), _z(power)
+
+    def proves(questions: int) -> bool:
+        luck = z_power * math.sqrt(discordance * (questions - asked))
+        return (lost + luck) / questions + z_gate * math.sqrt(discordance / questions) <= max_loss * (1 + 1e-12)
+
+    low, high = asked, max(asked, 1)
+    while not proves(high):
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if proves(middle) else (middle, high)
+    return high
 
 
 def _z(share: float) -> float:
