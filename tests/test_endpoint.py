@@ -6,11 +6,12 @@ import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+import requests
 from openai_server import Fault, OpenAIServer
 
 from workbench.endpoint import Endpoint, EndpointOptions
 from workbench.endpoint_address import base_address, key_from_environment
-from workbench.endpoint_errors import Unanswered
+from workbench.endpoint_errors import Unanswered, retry_after
 from workbench.errors import WorkbenchError
 from workbench.runtimes.base import Decoding, Generation
 
@@ -101,6 +102,17 @@ def test_the_server_says_how_long_to_wait(server):
     started = time.monotonic()
     assert ask(server, tries=2).finished
     assert time.monotonic() - started >= 1
+
+
+@pytest.mark.parametrize(
+    ("said", "waited"),
+    [("7", 7.0), ("3600", 60.0), ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0), ("soon", None), ("", None), (None, None)],
+)
+def test_waits_are_understood_and_bounded(said, waited):
+    reply = requests.Response()
+    if said is not None:
+        reply.headers["Retry-After"] = said
+    assert retry_after(reply) == waited
 
 
 def test_leaving_ends_the_waiting(server):

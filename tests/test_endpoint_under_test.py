@@ -10,7 +10,7 @@ from workbench.endpoint_under_test import EndpointUnderTest
 from workbench.errors import WorkbenchError
 from workbench.model_under_test import Failure
 from workbench.progress import Listener
-from workbench.prompt import NANO
+from workbench.prompt import NANO, V3_LLAMA3
 from workbench.runtimes.base import Decoding, Generation
 
 GREEDY = Decoding(("```",), 300)
@@ -35,11 +35,11 @@ def server():
         thread.join()
 
 
-def ask(server, prompts=PROMPTS, told=None, listener=None, **options):
+def ask(server, prompts=PROMPTS, told=None, listener=None, prompt=NANO, **options):
     told = {} if told is None else told
     options = EndpointOptions(**{"backoff_s": 0.01, "tries": 2, **options})
     with Endpoint(server.address, "sqlcoder-nano", options) as endpoint:
-        EndpointUnderTest(endpoint, NANO).answer(prompts, GREEDY, told.__setitem__, listener or Notes())
+        EndpointUnderTest(endpoint, prompt).answer(prompts, GREEDY, told.__setitem__, listener or Notes())
     return told
 
 
@@ -119,3 +119,9 @@ def test_the_form_of_the_request_is_found_with_the_first(server):
 
 def test_one_question_alone(server):
     assert set(ask(server, ["only"])) == {0}
+
+
+def test_two_chat_forms_around_one_prompt_are_told(server):
+    notes = Notes()
+    ask(server, listener=notes, prompt=V3_LLAMA3, chat=True)
+    assert ["own chat marks" in note for note in notes.notes] == [True]

@@ -69,6 +69,24 @@ def test_any_text_survives(texts):
         assert read_predictions(path) == told
 
 
+_KEYS = st.sampled_from(
+    ["question_set", "question_id", "id", "question", "text", "answer", "tokens", "error", "beams", "x"]
+)
+_VALUES = st.sampled_from([None, True, 0, 7, -1.5, "", "a", "é\n", [], [1], ["x"], {}, {"a": 1}])
+
+
+@given(st.lists(st.dictionaries(_KEYS, _VALUES), max_size=4))
+def test_any_json_is_read_or_refused_and_what_is_read_is_written_as_it_was(records):
+    with tempfile.TemporaryDirectory() as folder:
+        path = write(Path(folder) / "p.jsonl", *records)
+        try:
+            told = read_predictions(path)
+        except ConfigError:
+            return
+        write_predictions(path, told)
+        assert read_predictions(path) == told
+
+
 def test_a_disk_that_refuses_is_a_storage_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError):

@@ -19,6 +19,7 @@ from workbench.progress import Listener
 from workbench.prompt import Prompt
 from workbench.runtimes.base import Decoding, Generation
 
+CHAT_MARK = "<|"  # as in <|start_header_id|>
 MOST_FAILURES = 3  # one after another
 
 
@@ -39,6 +40,8 @@ class EndpointUnderTest(ModelUnderTest):
         """Ask them all; see ``ModelUnderTest.answer``."""
         for note in self._endpoint.check(decoding):
             listener.note(note)
+        if self._endpoint.options.chat and CHAT_MARK in self.prompt.template:
+            listener.note(f"prompt {self.prompt.name} has its own chat marks and --chat adds others; leave one out")
         shortest = min(range(len(prompts)), key=lambda place: len(prompts[place]))
         row = _Row()
         row.hear(first := self._first(prompts[shortest], decoding, listener))

@@ -35,6 +35,7 @@ from workbench.storage import check_writable, storage_error
 
 SCHEMA_VERSION = 1
 _PLAIN = ("question_set", "question_id", "prompt_sha256", "text", "tokens", "error", "model", "engine", "beams")
+_TEXTS = ("question_set", "prompt_sha256", "text", "error", "model", "engine")
 _OLDER_NAMES = {"id": "question_id", "answer": "text", "generated_query": "text"}
 _NOT_IN_CSV = (None, "tokens", "beams", "schema_version")  # None: cells beyond the header
 _LARGEST_CELL = 1 << 30  # csv's own limit is 128 KiB; sql-eval's files hold whole prompts
@@ -156,10 +157,11 @@ def _record_faults(record: Any) -> list[str]:
         faults.append("names no question (question_id)")
     if "text" not in values and not values.get("error"):
         faults.append("holds no answer (text)")
-    kinds = {"question_set": str, "prompt_sha256": str, "text": str, "model": str, "engine": str}
-    for key, kind in kinds.items():
-        if not isinstance(values.get(key), kind | None):
-            faults.append(f"{key} is no text")
+    faults += [f"{key} is no text" for key in _TEXTS if not isinstance(values.get(key), str | None)]
+    if not isinstance(values.get("question_id"), str | int | None):
+        faults.append("question_id is neither text nor number")
+    if type(values.get("beams")) not in (int, type(None)):
+        faults.append("beams is no whole number")
     tokens = values.get("tokens") or []
     if not isinstance(tokens, list) or not all(type(token) is int for token in tokens):
         faults.append("tokens is no list of whole numbers")
