@@ -5,6 +5,7 @@ from workbench.report import SetScores
 from workbench.report_page import report_markdown
 from workbench.tables import (
     Table,
+    accepted_text,
     breakdown_table,
     comparison_table,
     divergence_table,
@@ -87,3 +88,21 @@ def test_markdown_tells_divergences_and_their_reference():
     assert "Reference: fp16." in text
     assert "standard error" in text
     assert "## Divergence" not in report_markdown(report())
+
+
+def test_what_a_gate_said_in_one_cell():
+    def cell(verdict, **changes):
+        return accepted_text(artifact(acceptance={"verdict": verdict, "questions": 336, **changes}))
+
+    assert cell("proved") == "proved"
+    assert cell("refuted") == "REFUTED"
+    assert cell("not enough questions", questions_needed=928) == "592 more needed"
+    assert cell("not judged") == "not judged"
+    assert accepted_text(artifact()) == "-"
+
+
+def test_the_reference_is_named_and_what_has_none_is_not():
+    built = report(artifact("fp16"), artifact("int8"), reference={"name": "fp16", "kind": "artifact", "digest": "k"})
+    column = comparison_table(built).header.index("flips")
+    assert [row[column] for row in comparison_table(built).rows] == ["reference", "-"]
+    assert comparison_table(report(artifact("fp16"))).rows[0][column] == "-"

@@ -78,3 +78,48 @@ def test_a_failed_artifact_is_recorded_with_its_reason():
 def test_unknown_values_are_left_out():
     nothing = Measurement("load_s", None, "s", "measured", "here")
     assert "load_s" not in child(artifact(measurements=(nothing,))).metrics
+
+
+def test_flips_carry_difference_power_and_groups():
+    metrics = child(artifact(sets=(set_scores(90, flips=flips(3, 1, 0.6)),))).metrics
+    assert metrics["heldout/difference_ratio"] == -0.02
+    assert (metrics["heldout/difference_ratio_low_95"], metrics["heldout/difference_ratio_high_95"]) == (-0.1, 0.1)
+    assert metrics["heldout/mcnemar_p"] == 0.6
+    assert metrics["heldout/flips_right_to_wrong_count/category/date"] == 3
+    assert metrics["heldout/flips_wrong_to_right_count/hardness/easy"] == 1
+
+
+GATE = {
+    "verdict": "refuted",
+    "loss_max_points": 2.0,
+    "confidence": 0.95,
+    "loss_points": 12.0,
+    "loss_bounds_points": [8.0, 16.0],
+    "questions": 336,
+    "questions_needed": None,
+}
+
+
+def test_a_gate_is_recorded_with_what_it_asked_and_found():
+    run = child(artifact("a", acceptance=GATE))
+    assert run.tags["accepted"] == "refuted"
+    assert run.params["accept.loss_max_points"] == "2.0"
+    assert (run.metrics["accept/loss_points"], run.metrics["accept/loss_greatest_points"]) == (12.0, 16.0)
+    assert "accept/questions_needed_count" not in run.metrics
+    few = {**GATE, "verdict": "not enough questions", "questions_needed": 928}
+    assert child(artifact("a", acceptance=few)).metrics["accept/questions_needed_count"] == 928
+    silent = {**GATE, "verdict": "not judged", "loss_points": None, "loss_bounds_points": None}
+    assert child(artifact("a", acceptance=silent)).tags["accepted"] == "not judged"
+    assert "accepted" not in child(artifact("a")).tags
+
+
+def test_noise_reference_and_the_refuted_are_the_builds():
+    noise = {"right_to_wrong": 1, "wrong_to_right": 2, "texts_differing": 5, "questions": 336}
+    built = report(
+        artifact("a", acceptance=GATE), noise=noise, reference={"name": "fp16", "kind": "artifact", "digest": "k"}
+    )
+    parent = tracked_build(built, Path("r"), {"a": made("a")}).parent
+    assert parent.metrics["noise/flips_count"] == 3
+    assert parent.metrics["noise/texts_differing_count"] == 5
+    assert parent.params["reference_name"] == "fp16"
+    assert parent.tags["refuted"] == "a"

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from workbench.artifact import MANIFEST_NAME, Artifact
 from workbench.measure import Measurement
-from workbench.report import ArtifactReport, BuildReport, SetScores
+from workbench.report import ArtifactReport, BuildReport, SetScores, with_verdict
 from workbench.trackers.base import TrackedBuild, TrackedRun
 
 
@@ -33,9 +34,10 @@ def tracked_build(report: BuildReport, folder: Path, artifacts: Mapping[str, Art
             "source_digest": report.source["digest"],
             "source_revision": str(report.source["revision"]),
             **{f"questions_digest.{one['name']}": one["digest"] for one in report.question_sets},
+            **{f"reference_{key}": value for key, value in report.reference.items()},
         },
-        metrics={"build_s": report.seconds},
-        tags={"profile": report.profile, "recommended": report.recommended or "none"},
+        metrics={"build_s": report.seconds, **_noise_metrics(report)},
+        tags={"profile": report.profile, "recommended": report.recommended or "none", **_refuted_tag(report)},
         artifacts=[folder / "report.json", folder / "report.md"],
         weight_reference=None,
         weight_files=[],
@@ -65,12 +67,14 @@ def _child(
             "build_key": one.build_key,
             "source_digest": manifest.source["digest"],
             **options,
+            **_gate_params(one),
         },
         metrics=_metrics(one),
         tags={
             "profile": report.profile,
             "format": manifest.format,
             "recommended": str(one.recipe == report.recommended).lower(),
+            **({"accepted": one.acceptance["verdict"]} if one.acceptance else {}),
             **({"error": one.error} if one.error else {}),
         },
         artifacts=[artifact.path / MANIFEST_NAME, *predictions],
@@ -87,7 +91,48 @@ def _metrics(one: ArtifactReport) -> dict[str, float]:
         metrics.update(_score_metrics(scored))
     if one.convert_s is not None:
         metrics["convert_s"] = one.convert_s
-    return metrics | _divergence_metrics(one)
+    return metrics | _divergence_metrics(one) | _gate_metrics(one)
+
+
+def _gate_params(one: ArtifactReport) -> dict[str, str]:
+    """What the accuracy gate asked."""
+    gate = one.acceptance
+    if not gate:
+        return {}
+    return {"accept.loss_max_points": str(gate["loss_max_points"]), "accept.confidence": str(gate["confidence"])}
+
+
+def _gate_metrics(one: ArtifactReport) -> dict[str, float]:
+    """What it found: the loss as seen and its bounds, and the questions it took or would take."""
+    gate = one.acceptance
+    if not gate or gate["loss_points"] is None:
+        return {}
+    least, greatest = gate["loss_bounds_points"]
+    metrics = {
+        "accept/loss_points": gate["loss_points"],
+        "accept/loss_least_points": least,
+        "accept/loss_greatest_points": greatest,
+        "accept/questions_count": gate["questions"],
+    }
+    needed = gate["questions_needed"]
+    return metrics if needed is None else {**metrics, "accept/questions_needed_count": needed}
+
+
+def _noise_metrics(report: BuildReport) -> dict[str, float]:
+    """What differed between two runs of the reference."""
+    noise = report.noise
+    if not noise:
+        return {}
+    return {
+        "noise/flips_count": noise["right_to_wrong"] + noise["wrong_to_right"],
+        "noise/texts_differing_count": noise["texts_differing"],
+        "noise/questions_count": noise["questions"],
+    }
+
+
+def _refuted_tag(report: BuildReport) -> dict[str, str]:
+    refuted = ", ".join(artifact.recipe for artifact in with_verdict(report, "refuted"))
+    return {"refuted": refuted} if refuted else {}
 
 
 def _divergence_metrics(one: ArtifactReport) -> dict[str, float]:
@@ -133,6 +178,20 @@ def _score_metrics(scored: SetScores) -> dict[str, float]:
     metrics[f"{scored.question_set}/{scored.overall.name}_ratio_low_95"] = low
     metrics[f"{scored.question_set}/{scored.overall.name}_ratio_high_95"] = high
     if scored.flips:
-        metrics[f"{scored.question_set}/flips_right_to_wrong_count"] = scored.flips["right_to_wrong"]
-        metrics[f"{scored.question_set}/flips_wrong_to_right_count"] = scored.flips["wrong_to_right"]
+        metrics |= _flip_metrics(f"{scored.question_set}/", scored.flips)
+    return metrics
+
+
+def _flip_metrics(prefix: str, flips: Mapping[str, Any]) -> dict[str, float]:
+    """Flips in all and by group, and the difference with its interval."""
+    metrics = {
+        f"{prefix}mcnemar_p": flips["mcnemar_p"],
+        f"{prefix}difference_ratio": flips["difference"],
+        f"{prefix}difference_ratio_low_95": flips["interval"][0],
+        f"{prefix}difference_ratio_high_95": flips["interval"][1],
+        f"{prefix}difference_detectable_ratio": flips["detectable"],
+    }
+    for group, one in {"": flips, **{f"/{name}": one for name, one in flips["groups"].items()}}.items():
+        metrics[f"{prefix}flips_right_to_wrong_count{group}"] = one["right_to_wrong"]
+        metrics[f"{prefix}flips_wrong_to_right_count{group}"] = one["wrong_to_right"]
     return metrics
