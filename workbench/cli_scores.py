@@ -58,13 +58,16 @@ def _score_cases(cases: Any, as_json: bool, options: dict[str, Any]) -> None:
 
     lines = read_cases(cases, cases.name, scripts_in(options["databases"]))
     judged = []
+    shown = terminal()
     with open_server(options["database_url"]) as server:
         for line, outcome in judge_lines(lines, server, options["timeout"]):
             judged.append((line, outcome))
             if as_json:
                 click.echo(json.dumps(line.answer(outcome)))
+            else:
+                shown.advance("cases", len(judged), len(lines))
     if not as_json:
-        terminal().table(cases_table(judged), summary(judged))
+        shown.table(cases_table(judged), summary(judged))
     if fault := fault_text(judged):
         click.echo(f"error: {fault}", err=True)
         sys.exit(1)

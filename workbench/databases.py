@@ -118,7 +118,7 @@ class PlainDatabase:
             raise EvaluationError(f"{self.folder} holds no rows; add rows.sql or a CSV named after each table")
         # Tables may refer to one another in any order, and a dump's schema may have emptied the search path.
         before = ["RESET search_path;\nSET session_replication_role = replica;"] if copies else []
-        pieces = [_native(schema), *(_native(_read(path)) for path in rows), *before]
+        pieces = [native(schema), *(native(_read(path)) for path in rows), *before]
         return "\n".join(["\n;\n".join(pieces), *copies])
 
 
@@ -153,7 +153,7 @@ class DefogDatabase:
 
     def script(self) -> str:
         """The dump, without the lines that name roles of the server it came from."""
-        return _native(_read(self.folder / f"{self.name}.sql"))
+        return native(_read(self.folder / f"{self.name}.sql"))
 
     def _joins(self) -> list[tuple[str, str]]:
         """Pairs of columns from ``columns_join``; a few of them name columns that do not exist."""
@@ -195,7 +195,7 @@ def _read(path: Path, newline: str | None = None) -> str:
         raise EvaluationError(f"{path} cannot be read as UTF-8 text; save it so: {error}") from error
 
 
-def _native(script: str) -> str:
+def native(script: str) -> str:
     """The script without a dump's lines about another server; what stands in COPY blocks is left as it is."""
     return "".join(text if is_rows else _FOREIGN.sub("", text) for text, is_rows in _parts(script))
 
@@ -214,7 +214,7 @@ def _without_noise(schema: str) -> str:
     """A dump's DDL alone; any other text as it is."""
     if _DUMP not in schema:
         return schema
-    return re.sub(r"\n{3,}", "\n\n", _NOISE.sub("", _native(schema)))
+    return re.sub(r"\n{3,}", "\n\n", _NOISE.sub("", native(schema)))
 
 
 def _copy_block(path: Path, schema: str) -> str:

@@ -27,6 +27,7 @@ def databases(server):
     [
         (["SELECT a FROM t"], "```sql\nSELECT a FROM t;\n```", "correct", True),
         (["SELECT b FROM t -- in any order", "SELECT a FROM t"], "SELECT a FROM t", "correct", True),
+        ("SELECT a FROM t", "SELECT a FROM t", "correct", True),
         (["SELECT {a, b} FROM t"], "SELECT b, a FROM t", "correct", False),
         (["SELECT a FROM t; SELECT b FROM t"], "SELECT b, a FROM t", "correct", False),
         (["SELECT a FROM t"], "SELECT a + 1 FROM t", "incorrect", False),
@@ -228,3 +229,31 @@ def test_cases_are_judged_by_sql_evals_rules_too(server):
     found = [(verdict.verdict, verdict.defog_correct) for verdict in judge_all(cases, server)]
     assert found == [("correct", True), ("correct", False)]
     assert judge(cases[1], server).defog_correct is False
+
+
+DUMP = r"""
+\restrict abc
+SELECT pg_catalog.set_config('search_path', '', false);
+CREATE SCHEMA public;
+ALTER SCHEMA public OWNER TO somebody;
+CREATE FUNCTION public.twice(a integer) RETURNS integer LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+  RETURN 2 * a; -- a semicolon; in a body
+END $$;
+CREATE TABLE public.t (a integer, b text);
+ALTER TABLE public.t OWNER TO somebody;
+COPY public.t (a, b) FROM stdin;
+1	x; y
+2	\N
+\.
+CREATE VIEW public.v AS SELECT a, public.twice(a) AS c FROM public.t;
+CREATE SCHEMA shop;
+CREATE TABLE shop.u AS SELECT 3 AS d;
+GRANT ALL ON TABLE public.t TO somebody;
+\unrestrict abc
+"""
+
+
+@pytest.mark.parametrize("query", ["SELECT b FROM t", "SELECT c FROM v", "SELECT d FROM shop.u", "SELECT twice(2)"])
+def test_a_setup_may_be_a_dump(server, query):
+    assert judge(Case(DUMP, [query], query), server).exact

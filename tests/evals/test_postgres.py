@@ -131,6 +131,7 @@ def test_processes_do_not_share_and_leave_nothing(server, tmp_path):
     for manner in ("kill", "exit"):
         command = [sys.executable, "-c", program, manner]
         done = subprocess.run(command, check=False, env=environment, capture_output=True, text=True)
+        assert done.stdout, done.stderr
         places += map(Path, done.stdout.split())
     assert len(places) == 4 and places[0] != places[2]
     assert not any(place.exists() for place in places)

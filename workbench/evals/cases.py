@@ -22,6 +22,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from workbench.asked_order import asks_for_order
+from workbench.databases import native
 from workbench.declining import gold_declines
 from workbench.errors import EvaluationError
 from workbench.evals.defog import prepare_gold
@@ -39,7 +40,7 @@ class Case:
     """One candidate with what it is judged by.
 
     Attributes:
-        setup_sql: makes and fills the tables; trusted, it runs as their owner.
+        setup_sql: makes and fills the tables, as a dump may do it; trusted, it runs as their owner.
         golds: right answers, each perhaps with sql-eval's ``;`` alternatives and ``{a, b}`` columns; all of them
             'I do not know' when the tables cannot answer.
         candidate: the model's text, as generated.
@@ -50,7 +51,7 @@ class Case:
     """
 
     setup_sql: str
-    golds: Sequence[str]
+    golds: Sequence[str] | str
     candidate: str
     question: str = ""
     order_matters: bool | None = None
@@ -63,9 +64,14 @@ class Case:
         return asks_for_order(self.question)[0] if self.order_matters is None else self.order_matters
 
     @property
+    def accepted(self) -> Sequence[str]:
+        """The golds as a list, though it be of one."""
+        return [self.golds] if isinstance(self.golds, str) else self.golds
+
+    @property
     def declined(self) -> bool:
         """Whether the right answer is to decline."""
-        return bool(self.golds) and all(map(gold_declines, self.golds))
+        return bool(self.accepted) and all(map(gold_declines, self.accepted))
 
 
 def judge(case: Case, server: Server, *, timeout_s: float = TIMEOUT_S, max_rows: int = MAX_ROWS) -> Verdict:
@@ -82,7 +88,7 @@ def judge(case: Case, server: Server, *, timeout_s: float = TIMEOUT_S, max_rows:
     """
     if case.declined:
         return score_attempt(Attempt(case.id, case.candidate, None, None))
-    with server.loan(f"case {case.id}", case.setup_sql) as database:
+    with server.loan(f"case {case.id}", native(case.setup_sql)) as database:
         return score_attempt(_run_gold(case, database, max_rows), timeout_s)
 
 
@@ -144,7 +150,7 @@ def _prepare(group: _Numbered, server: Server, loans: ExitStack, max_rows: int) 
     """Load the database and run the golds, all at once if none fails, else one by one to see which."""
     cases = [case for _, case in group]
     try:
-        database = loans.enter_context(server.loan(f"case {cases[0].id}", cases[0].setup_sql))
+        database = loans.enter_context(server.loan(f"case {cases[0].id}", native(cases[0].setup_sql)))
     except EvaluationError as error:
         return {number: error for number, _ in group}
     try:
@@ -170,5 +176,5 @@ def _attempt(case: Case, gold: Gold, database: Database) -> Attempt:
 
 
 def _question(case: Case, name: str) -> Question:
-    query = "\n;\n".join(case.golds)  # on lines of their own: a gold may end in a comment
+    query = "\n;\n".join(case.accepted)  # on lines of their own: a gold may end in a comment
     return Question(name, case.question, query, "", case.category, order_matters=case.ordered)

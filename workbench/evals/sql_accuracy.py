@@ -31,11 +31,12 @@ from workbench.evals.parse_gate import gate
 from workbench.evals.postgres import Database, Server
 from workbench.evals.refusals import is_refusal
 from workbench.evals.sandbox import QueryFailed, Table
+from workbench.processors import available_processors
 from workbench.questions import Question, QuestionSet
 
 TIMEOUT_S = 5.0  # per candidate
 MAX_ROWS = 100_000  # per gold; a candidate is read to one row past its longest gold
-WORKERS = 2
+WORKERS = max(2, min(4, available_processors()))  # more than there are processors would eat into one another's limits
 CLOSED = (
     "the server closed the connection"  # begins the reason of a query whose backend crashes, or another's beside it
 )
