@@ -47,7 +47,9 @@ def test_help_and_version():
     assert "0." in run("--version").stdout
 
 
-@pytest.mark.parametrize("command", ["build", "plan", "compare", "ui", "profiles", "recipes", "validate", "doctor"])
+@pytest.mark.parametrize(
+    "command", ["build", "plan", "compare", "ui", "profiles", "recipes", "validate", "doctor", "push"]
+)
 def test_every_command_has_help(command):
     done = run(command, "--help")
     assert done.returncode == 0

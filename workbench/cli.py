@@ -26,6 +26,7 @@ from workbench.cli_options import (
     terminal,
     threads_option,
 )
+from workbench.cli_publish import push
 from workbench.cli_scores import score
 
 
@@ -48,6 +49,7 @@ def cli() -> None:
 
 
 cli.add_command(evaluate)
+cli.add_command(push)
 
 
 @cli.command(short_help="Plan, convert, run, score, compare and record.")
