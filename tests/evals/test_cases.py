@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -44,6 +45,17 @@ def test_order_counts_where_the_case_says_so(server):
     case = {"setup_sql": SETUP, "golds": ["SELECT a FROM t ORDER BY a"], "candidate": "SELECT a FROM t ORDER BY a DESC"}
     found = [judge(Case(**case, order_matters=flag), server).verdict for flag in (None, False, True)]
     assert found == ["correct", "correct", "incorrect"]
+
+
+def test_the_question_decides_where_the_case_does_not(server):
+    case = {"setup_sql": SETUP, "golds": ["SELECT a FROM t ORDER BY a"], "candidate": "SELECT a FROM t ORDER BY a DESC"}
+    asked = [
+        ("List each a.", None),
+        ("List each a in ascending order.", None),
+        ("List each a in ascending order.", False),
+    ]
+    found = [judge(Case(**case, question=text, order_matters=flag), server).verdict for text, flag in asked]
+    assert found == ["correct", "incorrect", "correct"]
 
 
 def test_a_weak_gold_is_told(server):
@@ -257,3 +269,17 @@ GRANT ALL ON TABLE public.t TO somebody;
 @pytest.mark.parametrize("query", ["SELECT b FROM t", "SELECT c FROM v", "SELECT d FROM shop.u", "SELECT twice(2)"])
 def test_a_setup_may_be_a_dump(server, query):
     assert judge(Case(DUMP, [query], query), server).exact
+
+
+def test_threads_may_judge_side_by_side(server):
+    """More setups than are kept, each asked for by every thread: none loses its database to another's clearing up."""
+
+    def ask(turn):
+        setup = turn * 7 % (KEPT + 3)  # each thread in its own order
+        case = Case(f"CREATE TABLE t AS SELECT {setup} AS side_by_side", ["TABLE t"], f"SELECT {setup}")
+        return judge(case, server).exact
+
+    before = databases(server)
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(ask, range(3 * (KEPT + 3))))
+    assert databases(server) <= before + KEPT
