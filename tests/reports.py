@@ -73,4 +73,5 @@ def divergence(kl=0.002, reference="fp16"):
             "log_perplexity_ratio": {"value": 0.01, "se": None}, "perplexity": 1.2345678, "reference_perplexity": 1.2,
         }  # fmt: skip
 
-    return {"reference": reference, "answers": figures(80), "answers/heldout": figures(80), "prompts": figures(40)}
+    prompts = figures(40) | dict.fromkeys(("log_perplexity_ratio", "perplexity", "reference_perplexity"))
+    return {"reference": reference, "answers": figures(80), "answers/heldout": figures(80), "prompts": prompts}

@@ -44,6 +44,7 @@ def test_an_engine_is_compared_with_what_was_written(tmp_path):
     assert figures["answers/heldout"]["kl_nats"]["value"] == pytest.approx(expected[:3].mean(), rel=1e-6)
     assert (figures["answers"]["questions"], figures["answers"]["tokens"]) == (2, 5)
     assert figures["answers"]["perplexity"] == pytest.approx(256)
+    assert figures["prompts"]["perplexity"] is None
     assert json.loads(json.dumps(figures)) == figures
 
 

@@ -78,6 +78,7 @@ def test_divergences_are_told_by_part_and_where_there_are_several_by_set():
         ("int8", "prompts", "0.002 ±0.0003"),
     ]
     assert table.rows[0][5:] == ("98.21% ±0.35", "1.2346", "1.2", "0.01", "8", "80")
+    assert table.rows[1][6:9] == ("-", "-", "-")
     sets = tuple({"name": name, "questions": 10, "digest": "d"} for name in ("heldout", "unseen"))
     both = divergence_table(report(*one.artifacts, question_sets=sets))
     assert [row[1] for row in both.rows] == ["answers", "answers of heldout", "prompts"]

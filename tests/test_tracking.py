@@ -59,6 +59,7 @@ def test_divergences_carry_standard_errors():
     assert metrics["divergence/kl_nats_se"] == 0.7 / 7
     assert metrics["divergence/same_top_ratio"] == 0.9821
     assert metrics["divergence/tokens_count"] == 80
+    assert "divergence/prompts/perplexity" not in metrics
     assert "divergence/log_perplexity_ratio_se" not in metrics
     assert not any(name.startswith("divergence") for name in child(artifact(divergence={"missing": "x"})).metrics)
 

@@ -120,8 +120,8 @@ def _reference(work: Work, ran: Sequence[tuple[PlannedArtifact, Artifact]]) -> R
     name = whole[0].recipe.name if whole else SOURCE
     reference = Reference(name, texts, _folder(work) / f"rows-{work.plan.profile.name}-{digest[:24]}.npy")
     if work.request.again or not reference.rows.is_file():
-        for old in _folder(work).glob(f"rows-{work.plan.profile.name}-*.npy"):
-            old.unlink()
+        for old in _folder(work).glob(f"*rows-{work.plan.profile.name}-*.npy*"):
+            old.unlink()  # of other inputs, or left half-written when a build was killed
         if whole:
             figures = _run(work, *whole, Comparison(texts, str(reference.rows), write=True))
             work.steps.remember(*_step(work, *whole, reference), figures)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.errors import WorkbenchError
 from workbench.forced_texts import ForcedText
-from workbench.runtimes.base import Session
+from workbench.runtimes.base import Reading, Session
 from workbench.storage import storage_error
 
 if TYPE_CHECKING:
@@ -61,7 +61,8 @@ def compare(
 ) -> dict[str, Any]:
     """Figures of a loaded artifact, as JSON values of ``evals.divergence.Figures``.
 
-    By part of the questions: ``answers``, ``prompts``, and ``answers/NAME`` of each question set.
+    By part of the questions: ``answers``, ``prompts``, and ``answers/NAME`` of each question set. Nobody asks a model
+    to foresee a question, so prompts have no perplexity, and engines need not tell how improbable one was.
 
     Raises:
         WorkbenchError: the engine refuses a text, computes no numbers, or the file cannot be read or written.
@@ -69,7 +70,7 @@ def compare(
     from workbench.evals.divergence import summarize
 
     texts = comparison.texts
-    found = session.logits_at([text.tokens for text in texts], [text.first for text in texts])
+    found = session.logits_at([Reading(text.tokens, text.first, text.part == "answers") for text in texts])
     pairs = write_rows(Path(comparison.rows), texts, found) if comparison.write else _read(comparison, found)
     parts: dict[str, list[TokenFigures]] = {}
     for place, one in enumerate(pairs):  # to its end, where the file gets its name
@@ -77,7 +78,7 @@ def compare(
             parts.setdefault(name, []).append(one)
         if progress:
             progress(place + 1, len(texts))
-    return {name: asdict(summarize(questions)) for name, questions in sorted(parts.items())}
+    return {name: asdict(summarize(ones, surprise=name != "prompts")) for name, ones in sorted(parts.items())}
 
 
 def _parts(text: ForcedText) -> list[str]:

@@ -159,9 +159,8 @@ def divergence_table(report: BuildReport) -> Table:
             f"{one['kl_nats_p99']:.2g}",
             f"{one['kl_nats_max']:.2g}",
             mean_text(one["same_top"], percent=True),
-            f"{one['perplexity']:.5g}",
-            f"{one['reference_perplexity']:.5g}",
-            mean_text(one["log_perplexity_ratio"]),
+            *(f"{one[name]:.5g}" if one[name] else DASH for name in ("perplexity", "reference_perplexity")),
+            mean_text(one["log_perplexity_ratio"]) if one["log_perplexity_ratio"] else DASH,
             str(one["questions"]),
             str(one["tokens"]),
         )

@@ -15,6 +15,8 @@ from workbench.measure import Measurement
 from workbench.report import ArtifactReport, BuildReport, SetScores, with_verdict
 from workbench.trackers.base import TrackedBuild, TrackedRun
 
+_METRIC_NAMES = {"questions": "questions_count", "tokens": "tokens_count", "same_top": "same_top_ratio"}
+
 
 def tracked_build(report: BuildReport, folder: Path, artifacts: Mapping[str, Artifact]) -> TrackedBuild:
     """Params, metrics, tags and files of one build.
@@ -139,20 +141,13 @@ def _divergence_metrics(one: ArtifactReport) -> dict[str, float]:
     """``divergence/kl_nats`` ... of the answers; those of the prompts under ``divergence/prompts/``."""
     metrics: dict[str, float] = {}
     for part, prefix in (("answers", "divergence/"), ("prompts", "divergence/prompts/")):
-        figures = one.divergence.get(part)
-        if figures is None:
-            continue
-        for name, key in (
-            ("kl_nats", "kl_nats"),
-            ("same_top", "same_top_ratio"),
-            ("log_perplexity_ratio", "log_perplexity_ratio"),
-        ):
-            metrics[prefix + key] = figures[name]["value"]
-            if figures[name]["se"] is not None:
-                metrics[f"{prefix}{key}_se"] = figures[name]["se"]
-        metrics[prefix + "kl_nats_max"] = figures["kl_nats_max"]
-        metrics[prefix + "perplexity"] = figures["perplexity"]
-        metrics[prefix + "tokens_count"] = figures["tokens"]
+        figures = one.divergence.get(part, {})
+        for name, value in figures.items():
+            metric = prefix + _METRIC_NAMES.get(name, name)
+            if isinstance(value, dict):
+                metrics |= {metric: value["value"]} | ({f"{metric}_se": value["se"]} if value["se"] is not None else {})
+            elif value is not None:
+                metrics[metric] = value
     return metrics
 
 

@@ -149,5 +149,7 @@ def test_a_summary():
     ratio = math.log(figures.perplexity / figures.reference_perplexity)
     assert figures.log_perplexity_ratio.value == pytest.approx(ratio)
     assert figures.same_top.value == np.concatenate([one.same_top for one in questions]).mean()
+    assert summarize(questions, surprise=False).kl_nats == figures.kl_nats
+    assert summarize(questions, surprise=False).perplexity is None
     with pytest.raises(EvaluationError, match="no text"):
         summarize([])

@@ -28,7 +28,7 @@ Example::
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from workbench.errors import EvaluationError
@@ -80,8 +80,9 @@ class Figures:
         kl_nats_p99: divergence that one token in a hundred exceeds.
         kl_nats_max: largest divergence.
         same_top: share of tokens with the reference's most probable token.
-        log_perplexity_ratio: mean surprise less the reference's: ``ln`` of the ratio of both perplexities.
-        perplexity: ``exp`` of the mean surprise.
+        log_perplexity_ratio: mean surprise less the reference's: ``ln`` of the ratio of both perplexities; ``None``
+            where the tokens themselves do not matter.
+        perplexity: ``exp`` of the mean surprise, likewise.
         reference_perplexity: likewise.
     """
 
@@ -91,9 +92,9 @@ class Figures:
     kl_nats_p99: float
     kl_nats_max: float
     same_top: Mean
-    log_perplexity_ratio: Mean
-    perplexity: float
-    reference_perplexity: float
+    log_perplexity_ratio: Mean | None = None
+    perplexity: float | None = None
+    reference_perplexity: float | None = None
 
 
 def compare_rows(expected: NDArray[Any], found: NDArray[Any], tokens: Sequence[int]) -> TokenFigures:
@@ -139,11 +140,12 @@ def kl_nats(expected: NDArray[Any], found: NDArray[Any]) -> float:
     return max(0.0, float(_divergence(*(log_softmax(values.astype(np.float64)) for values in (expected, found)))))
 
 
-def summarize(questions: Sequence[TokenFigures]) -> Figures:
+def summarize(questions: Sequence[TokenFigures], surprise: bool = True) -> Figures:
     """Figures of all tokens.
 
     Args:
         questions: one entry per question, each of at least one token: the standard errors are over questions.
+        surprise: whether the tokens that are there matter.
 
     Raises:
         EvaluationError: there is none.
@@ -153,19 +155,22 @@ def summarize(questions: Sequence[TokenFigures]) -> Figures:
     if not questions:
         raise EvaluationError("there is no text to compare; ask at least one question that fits the context")
     kl = np.concatenate([one.kl_nats for one in questions])
-    mean, reference = (
-        float(np.concatenate(parts).mean())
-        for parts in ([one.surprise for one in questions], [one.reference_surprise for one in questions])
-    )
-    return Figures(
+    figures = Figures(
         questions=len(questions),
         tokens=len(kl),
         kl_nats=mean_over_questions([one.kl_nats for one in questions]),
         kl_nats_p99=float(np.quantile(kl, HIGH_SHARE)),
         kl_nats_max=float(kl.max()),
         same_top=mean_over_questions([one.same_top.astype(np.float64) for one in questions]),
-        log_perplexity_ratio=mean_over_questions([one.surprise - one.reference_surprise for one in questions]),
-        perplexity=float(np.exp(mean)),
+    )
+    if not surprise:
+        return figures
+    reference = mean_over_questions([one.reference_surprise for one in questions]).value
+    more = mean_over_questions([one.surprise - one.reference_surprise for one in questions])
+    return replace(
+        figures,
+        log_perplexity_ratio=more,
+        perplexity=float(np.exp(reference + more.value)),
         reference_perplexity=float(np.exp(reference)),
     )
 

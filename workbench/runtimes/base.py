@@ -105,6 +105,21 @@ class Decoding:
             raise WorkbenchError(f"{engine} answers with one beam; leave --beams out, or leave out its recipes")
 
 
+@dataclass(frozen=True)
+class Reading:
+    """Tokens to read, and where to tell what was expected.
+
+    Attributes:
+        tokens: ids, with those that are put around a prompt.
+        first: place of the first token to tell about, at least 1.
+        own: whether the token that is there must be among those that are told, however improbable it is.
+    """
+
+    tokens: Sequence[int]
+    first: int
+    own: bool = True
+
+
 class Session(ABC):
     """A loaded artifact; use as a context manager.
 
@@ -143,23 +158,22 @@ class Session(ABC):
         """
 
     @abstractmethod
-    def logits_at(self, sequences: Sequence[Sequence[int]], first: Sequence[int]) -> Iterator[NDArray[np.float32]]:
+    def logits_at(self, readings: Sequence[Reading]) -> Iterator[NDArray[np.float32]]:
         """What the artifact expects in the place of given tokens, each given those before it ("teacher forcing").
 
         A token that an engine tells nothing of has ``-inf``; the others of its row are then log-probabilities, so that
         what is left of 1 belongs to those together.
 
         Args:
-            sequences: token ids, with those that are put around a prompt; each no longer than the context. Engines
-                keep what a sequence has in common with the one before it: sorted sequences are read soonest.
-            first: place in each sequence of the first token to tell about, at least 1.
+            readings: each no longer than the context. Engines keep what one has in common with the one before it:
+                sorted ones are read soonest.
 
         Yields:
-            For each sequence, in order, ``[len(sequence) - first, vocabulary]``: row ``j`` holds the logits of the
-            token at ``first + j``, up to a constant added to all of a row's.
+            For each reading, in order, ``[len(tokens) - first, vocabulary]``: row ``j`` holds the logits of the token
+            at ``first + j``, up to a constant added to all of a row's.
 
         Raises:
-            WorkbenchError: the engine refuses a sequence.
+            WorkbenchError: the engine refuses one.
         """
 
     @abstractmethod

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from workbench.artifact import Artifact
 from workbench.errors import ArtifactError, PrerequisiteError, WorkbenchError
-from workbench.runtimes.base import Decoding, EngineFacts, Generation, LoadOptions, Runtime, Session, Timing
+from workbench.runtimes.base import Decoding, EngineFacts, Generation, LoadOptions, Reading, Runtime, Session, Timing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,9 +43,10 @@ SMALL_MODEL_BYTES = 64 << 20
 ALL_LAYERS = 999
 SILENT = -1
 EVERY_TOKEN = 1 << 20  # more than any vocabulary: the engine tells as many as there are
-# Of a position's tokens the most probable are told: writing and reading one takes llama.cpp's server 3 microseconds and
-# more, all 49,152 of StarCoder's 0.3 s. Of the bundled model's answers the rest holds less than a millionth.
-TOLD = 512
+# Of a position's tokens the most probable are told, because telling one takes llama.cpp's server some microseconds: all
+# 49,152 of StarCoder's 0.3 s. A divergence in which the rest counts as one token lost two thousandths of itself on the
+# bundled model; 64 questions know it to a quarter.
+TOLD = 256
 LEAST_LOGPROB = -80.0  # of a float32 probability that is not zero; the engine says -inf below
 GREEDY = {"temperature": 0.0, "samplers": ["temperature"]}  # no penalties, no truncation: the most probable token
 
@@ -105,22 +106,23 @@ class LlamaCppSession(Session):
         tell = self._teller()
         return [tell(prompt, EVERY_TOKEN, False) for prompt in prompts]
 
-    def logits_at(self, sequences: Sequence[Sequence[int]], first: Sequence[int]) -> Iterator[Row]:
+    def logits_at(self, readings: Sequence[Reading]) -> Iterator[Row]:
         """Log-probabilities of the most probable tokens, position after position; see ``Session.logits_at``.
 
-        ``-inf`` stands at the others, but never at the token that is there: where it is not among the most probable
-        ones, all are told.
+        Where the token that is there must be told and is not among them, all are.
         """
         import numpy as np
 
         tell = self._teller()
         shared = False  # the first must not build on what an earlier call left behind
-        for ids, at in zip(sequences, first, strict=True):
+        for one in readings:
             rows = []
-            for place in range(at, len(ids)):
-                row = tell(ids[:place], TOLD if shared else EVERY_TOKEN, shared)
+            for place in range(one.first, len(one.tokens)):
+                row = tell(one.tokens[:place], TOLD if shared else EVERY_TOKEN, shared)
                 shared = True
-                rows.append(row if np.isfinite(row[ids[place]]) else tell(ids[:place], EVERY_TOKEN, True))
+                if one.own and not np.isfinite(row[one.tokens[place]]):
+                    row = tell(one.tokens[:place], EVERY_TOKEN, True)
+                rows.append(row)
             yield np.stack(rows)
 
     def _teller(self) -> Callable[[str | Sequence[int], int, bool], Row]:

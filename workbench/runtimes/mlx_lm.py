@@ -32,7 +32,7 @@ from workbench.artifact import Artifact
 from workbench.errors import ArtifactError, PrerequisiteError, WorkbenchError
 from workbench.quiet import quiet_libraries
 from workbench.runtimes._prompt_tokens import PromptTokens
-from workbench.runtimes.base import Decoding, EngineFacts, Generation, LoadOptions, Runtime, Session, Timing
+from workbench.runtimes.base import Decoding, EngineFacts, Generation, LoadOptions, Reading, Runtime, Session, Timing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -132,12 +132,12 @@ class MlxLmSession(Session):
         read = (self._reader.read(self._tokens.encode(prompt, 1))[0] for prompt in prompts)
         return [numpy.array(logits[0].astype(mx.float32)) for logits in read]
 
-    def logits_at(self, sequences: Sequence[Sequence[int]], first: Sequence[int]) -> Iterator[NDArray[np.float32]]:
+    def logits_at(self, readings: Sequence[Reading]) -> Iterator[NDArray[np.float32]]:
         """Logits of given tokens: those before the first are read as a prompt; see ``Session.logits_at``."""
         import numpy
 
         mx = use_device(self._device)
-        for ids, at in zip(sequences, first, strict=True):
+        for ids, at in ((one.tokens, one.first) for one in readings):
             logits, cache = self._reader.read(ids[:at])
             if at < len(ids) - 1:
                 logits = mx.concatenate([logits, self._model(mx.array([ids[at:-1]]), cache=cache)[0]])

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.artifact import Artifact
 from workbench.errors import WorkbenchError
-from workbench.runtimes.base import Decoding, Generation, LoadOptions, Runtime, Session, Timing
+from workbench.runtimes.base import Decoding, Generation, LoadOptions, Reading, Runtime, Session, Timing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,11 +53,11 @@ class MockSession(Session):
 
         return [np.zeros(256, np.float32) for _ in prompts]
 
-    def logits_at(self, sequences: Sequence[Sequence[int]], first: Sequence[int]) -> Iterator[NDArray[np.float32]]:
+    def logits_at(self, readings: Sequence[Reading]) -> Iterator[NDArray[np.float32]]:
         """Zeros, likewise."""
         import numpy as np
 
-        return (np.zeros((len(ids) - at, 256), np.float32) for ids, at in zip(sequences, first, strict=True))
+        return (np.zeros((len(one.tokens) - one.first, 256), np.float32) for one in readings)
 
     def tokenize(self, text: str) -> list[int]:
         """Bytes."""

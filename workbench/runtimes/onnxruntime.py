@@ -30,7 +30,7 @@ from workbench.quiet import quiet_libraries
 from workbench.runtimes._decode import Stops
 from workbench.runtimes._onnx_engine import Cache, Engine, Reader, onnxruntime, open_session
 from workbench.runtimes._prompt_tokens import PromptTokens
-from workbench.runtimes.base import Decoding, EngineFacts, Generation, LoadOptions, Runtime, Session, Timing
+from workbench.runtimes.base import Decoding, EngineFacts, Generation, LoadOptions, Reading, Runtime, Session, Timing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -140,12 +140,12 @@ class OnnxSession(Session):
         encoded = [self._tokens.encode(prompt, 1) for prompt in prompts]
         return [self._engine.step(ids, self._engine.empty)[0] for ids in encoded]
 
-    def logits_at(self, sequences: Sequence[Sequence[int]], first: Sequence[int]) -> Iterator[NDArray[np.float32]]:
+    def logits_at(self, readings: Sequence[Reading]) -> Iterator[NDArray[np.float32]]:
         """Logits of given tokens: those before the first are read as a prompt; see ``Session.logits_at``."""
         import numpy as np
 
-        reader = Reader(self._engine, [ids[:at] for ids, at in zip(sequences, first, strict=True)])
-        for place, (ids, at) in enumerate(zip(sequences, first, strict=True)):
+        reader = Reader(self._engine, [one.tokens[: one.first] for one in readings])
+        for place, (ids, at) in enumerate((one.tokens, one.first) for one in readings):
             logits, cache = reader.read(place)
             rest = [self._engine.read(ids[at:-1], cache)[0]] if at < len(ids) - 1 else []
             yield np.concatenate([logits[None], *rest])

@@ -28,7 +28,7 @@ from workbench.errors import ArtifactError, PrerequisiteError, WorkbenchError
 from workbench.quiet import quiet_libraries
 from workbench.runtimes._groups import common_prefix
 from workbench.runtimes._prompt_tokens import PromptTokens
-from workbench.runtimes.base import Decoding, EngineFacts, Generation, LoadOptions, Runtime, Session, Timing
+from workbench.runtimes.base import Decoding, EngineFacts, Generation, LoadOptions, Reading, Runtime, Session, Timing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -161,14 +161,14 @@ class TransformersSession(Session):
                 found.append(output.logits[0, -1].float().cpu().numpy())
         return found
 
-    def logits_at(self, sequences: Sequence[Sequence[int]], first: Sequence[int]) -> Iterator[NDArray[np.float32]]:
+    def logits_at(self, readings: Sequence[Reading]) -> Iterator[NDArray[np.float32]]:
         """Logits of given tokens; the cache of what a sequence shares with the one before is kept; see ``Session``."""
         import torch
         from transformers import DynamicCache
 
         cache = DynamicCache()
         before: tuple[int, ...] = ()
-        for ids, at in zip(map(tuple, sequences), first, strict=True):
+        for ids, at in ((tuple(one.tokens), one.first) for one in readings):
             shared = min(common_prefix(before, ids), at - 1)
             if len(before) > shared:
                 cache.crop(shared - len(before))  # a negative number of tokens is removed from the end
