@@ -53,12 +53,14 @@ class Reference:
         kind: ``artifact`` or ``file``.
         digest: of the artifact (its build key), or of the file.
         verdicts: one list per question set; ``None`` for a set it has not answered, never the first.
+        noise_flips: answers to the first set that flip when it is run a second time; ``None`` where not known.
     """
 
     name: str
     kind: Literal["artifact", "file"]
     digest: str
     verdicts: Sequence[Sequence[Verdict] | None]
+    noise_flips: int | None = None
 
     def is_artifact(self, recipe: str) -> bool:
         """Whether it is the artifact of this recipe."""
@@ -88,6 +90,7 @@ class Acceptance:
         wrong_to_right: answers gained.
         questions_needed: how many in all would prove it, if further ones cost nothing on the whole; else ``None``.
         reference: name, kind and digest.
+        noise_flips: answers of the reference that flip when it is run twice; ``None`` where not known.
     """
 
     verdict: VerdictName
@@ -104,6 +107,7 @@ class Acceptance:
     wrong_to_right: int = 0
     questions_needed: int | None = None
     reference: dict[str, str] = dataclasses.field(default_factory=dict)
+    noise_flips: int | None = None
 
 
 def judge_all(
@@ -160,7 +164,7 @@ def judge(accept: Accept, question_set: QuestionSet, verdicts: Sequence[Verdict]
     Raises:
         EvaluationError: the two answered different questions.
     """
-    from workbench.evals.paired import INTERVAL_METHOD, loss_gate, loss_interval
+    from workbench.evals.paired import GATE_METHOD, loss_gate, loss_interval
     from workbench.evals.statistics import flips
 
     before = reference.verdicts[0]
@@ -179,7 +183,7 @@ def judge(accept: Accept, question_set: QuestionSet, verdicts: Sequence[Verdict]
         confidence=accept.confidence,
         loss_points=-100 * found.difference,
         loss_bounds_points=(100 * least, 100 * greatest),
-        method=f"{INTERVAL_METHOD}, each bound one-sided",
+        method=GATE_METHOD,
         question_set=question_set.name,
         question_set_digest=question_set.digest,
         questions=found.questions,
@@ -187,6 +191,7 @@ def judge(accept: Accept, question_set: QuestionSet, verdicts: Sequence[Verdict]
         wrong_to_right=found.wrong_to_right,
         questions_needed=needed,
         reference=reference.record(),
+        noise_flips=reference.noise_flips,
     )
     return dataclasses.replace(record, reason=_reason(record))
 

@@ -33,7 +33,11 @@ def reference_row(plan: Plan) -> PlannedArtifact | None:
 
 
 def find_reference(
-    work: Work, made: dict[str, Outcome[Made]], verdicts: dict[str, list[list[Verdict]]], server: Server
+    work: Work,
+    made: dict[str, Outcome[Made]],
+    verdicts: dict[str, list[list[Verdict]]],
+    noise: dict[str, Any],
+    server: Server,
 ) -> Reference | None:
     """The reference with its verdicts: that of ``--reference``, else the one built here, if it answered."""
     given = work.given_reference
@@ -47,7 +51,8 @@ def find_reference(
     one = made[row.recipe.name] if row else None
     if row is None or one is None or isinstance(one, WorkbenchError) or row.recipe.name not in verdicts:
         return None
-    return Reference(row.recipe.name, "artifact", one.artifact.manifest.build_key, verdicts[row.recipe.name])
+    flipped = noise["right_to_wrong"] + noise["wrong_to_right"] if noise else None
+    return Reference(row.recipe.name, "artifact", one.artifact.manifest.build_key, verdicts[row.recipe.name], flipped)
 
 
 def run_again(

@@ -6,17 +6,22 @@ test asks only whether the split of the rest could be a coin's. How large the di
 tells: Wilson's limits of the two proportions, combined with their correlation.
 
 A gate asks a one-sided question, "is the loss at most so much?", and answers it with one-sided bounds: a confidence of
-95% is that of each bound by itself, so the two together are a 90% interval. That is the usual non-inferiority test.
+95% is that of each bound by itself, so the two together are a 90% interval. That is the usual non-inferiority test. Its
+bounds are Tango's, which invert the score test of a given loss: with the few flips of a good artifact they err as
+seldom as they say, where Newcombe's claim a proof up to three times as often (200 questions of which half are right,
+a limit of one point: 13 false proofs in 100 instead of 5).
 
 Example::
 
     mcnemar_exact(16, 6)                            # 0.0525, as R's binom.test(6, 22)
     newcombe_interval(59, 16, 6, 80)                # (-0.1186, -0.0046)
+    tango_interval(59, 16, 6, 80)                   # (-0.1240, -0.0054)
     loss_gate(Pairs(59, 16, 6, 80), 0.02)           # "not enough questions"
     questions_needed(0.06, 0.02)                    # 928
 
 Sources: Q. McNemar, Psychometrika 12 (1947) 153; E. B. Wilson, JASA 22 (1927) 209; R. G. Newcombe, Statistics in
-Medicine 17 (1998) 2635, method 10; J. M. Lachin, Controlled Clinical Trials 2 (1981) 93, for numbers of questions.
+Medicine 17 (1998) 2635, method 10; T. Tango, Statistics in Medicine 17 (1998) 891; J. M. Lachin, Controlled Clinical
+Trials 2 (1981) 93, for numbers of questions.
 """
 
 from __future__ import annotations
@@ -28,6 +33,7 @@ from typing import Literal, NamedTuple
 from workbench.measure import wilson_interval
 
 INTERVAL_METHOD = "Newcombe 1998, paired, method 10"
+GATE_METHOD = "Tango 1998, score, each bound one-sided"
 GateAnswer = Literal["proved", "refuted", "not enough questions"]
 
 
@@ -102,13 +108,48 @@ def _phi(both: int, lost: int, gained: int, neither: int) -> float:
     return product / math.sqrt(margins) if margins else 0.0
 
 
+def tango_interval(both: int, lost: int, gained: int, neither: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Interval of the paired difference variant - reference (Tango 1998): all differences a score test does not reject.
+
+    The arguments are those of ``newcombe_interval``; of questions on which the two agree only the number counts.
+
+    Returns:
+        (low, high), within -1 to 1; (-1, 1) without questions.
+    """
+    total = both + lost + gained + neither
+    if total == 0:
+        return -1.0, 1.0
+    z = _z((1 + confidence) / 2)
+    return -_greatest_difference(lost, gained, total, z), _greatest_difference(gained, lost, total, z)
+
+
+def _greatest_difference(more: int, fewer: int, total: int, z: float) -> float:
+    """The largest ``p_more - p_fewer`` whose score test is not beyond ``-z``; the score falls as it grows."""
+    low, high = (more - fewer) / total, 1.0
+    for _ in range(60):  # halves the interval below the spacing of doubles
+        middle = (low + high) / 2
+        low, high = (middle, high) if _score(more, fewer, total, middle) > -z else (low, middle)
+    return high
+
+
+def _score(more: int, fewer: int, total: int, difference: float) -> float:
+    """Tango's statistic: standard normal if the true difference is this one."""
+    # The probability of ``fewer`` that is likeliest under this difference solves a quadratic equation.
+    linear = (2 * total - more + fewer) * difference - more - fewer
+    constant = -fewer * difference * (1 - difference)
+    likeliest = (math.sqrt(linear**2 - 8 * total * constant) - linear) / (4 * total)
+    variance = total * (2 * likeliest + difference * (1 - difference))
+    excess = more - fewer - total * difference
+    return excess / math.sqrt(variance) if variance > 0 else math.copysign(math.inf, excess)
+
+
 def loss_interval(pairs: Pairs, confidence: float = 0.95) -> tuple[float, float]:
     """The least and the greatest loss of accuracy that the pairs leave open, each with this one-sided confidence.
 
     Returns:
         (least, greatest) as shares: 0.02 is a loss of two points, a negative loss is a gain.
     """
-    low, high = newcombe_interval(*pairs, confidence=2 * confidence - 1)
+    low, high = tango_interval(*pairs, confidence=2 * confidence - 1)
     return -high, -low
 
 
@@ -168,7 +209,7 @@ def questions_needed(
         luck = z_power * math.sqrt(discordance * (questions - asked))
         return (lost + luck) / questions + z_gate * math.sqrt(discordance / questions) <= max_loss * (1 + 1e-12)
 
-    low, high = asked, max(asked, 1)
+    low, high = asked, asked + 1  # at least one more: so far the gate could not tell
     while not proves(high):
         low, high = high, 2 * high
     while high - low > 1:
