@@ -43,9 +43,10 @@ class SharedPrefixCache:
         self._length += tokens
 
     def keep(self, rows: Tensor) -> None:
-        """Drop all rows but these (indices)."""
+        """Drop all rows but these (indices, in their new order; a row named twice becomes two)."""
         self._visible = self._visible[rows]
-        self._own = {layer: (keys[rows], values[rows]) for layer, (keys, values) in self._own.items()}
+        for layer, (keys, values) in self._own.items():  # one after the other, so that only one layer is held twice
+            self._own[layer] = (keys[rows], values[rows])
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
         """Store new keys and values and attend to all of them.

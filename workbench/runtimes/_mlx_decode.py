@@ -1,4 +1,4 @@
-"""Greedy decoding with MLX, prompts read in blocks that the next prompt can keep.
+"""Decoding with MLX, prompts read in blocks that the next prompt can keep.
 
 The keys and values of a block depend on the tokens up to its end and, in floating point, on how the prompt was cut
 into products. So every prompt is cut at multiples of ``BLOCK``, all tokens but the last in blocks and the last alone. A
@@ -10,7 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from workbench.runtimes._beams import most_probable
+
+if TYPE_CHECKING:
+    from workbench.runtimes._beams import Told
 
 BLOCK = 64  # large enough to keep a GPU's matrix units busy, small against a schema
 CLEAR_EVERY = 256  # tokens after which freed buffers are given back, as mlx-lm does
@@ -68,6 +73,37 @@ def greedy(model: Any, cache: list[Any], logits: Any) -> Iterator[int]:
         count += 1
         if count % CLEAR_EVERY == 0:
             mx.clear_cache()
+
+
+class Followed:
+    """Answers followed side by side in a cache of their own, a row each.
+
+    Args:
+        model: of mlx-lm.
+        cache: of the prompt; it is only read.
+        keep: how many of the most probable tokens to tell.
+    """
+
+    def __init__(self, model: Any, cache: list[Any], keep: int) -> None:
+        self._model = model
+        self._keep = keep
+        self._sources = cache
+        self._rows = import_module("mlx_lm.models.cache").make_prompt_cache(model)
+
+    def told(self, logits: Any) -> Told:
+        """The most probable tokens of each row of logits ``(rows, vocabulary)``."""
+        import numpy
+
+        return most_probable(numpy.array(logits.astype(import_module("mlx.core").float32)), self._keep)
+
+    def follow(self, parents: Sequence[int], tokens: Sequence[int]) -> Told:
+        """Let answers go on from others, each with a token; see ``BeamSearch.run``."""
+        mx = import_module("mlx.core")
+        chosen = mx.array(parents)
+        for rows, source in zip(self._rows, self._sources, strict=True):
+            rows.state = tuple(part[chosen] if isinstance(part, mx.array) else part for part in source.state)
+        self._sources = self._rows
+        return self.told(self._model(mx.array(tokens)[:, None], cache=self._rows)[:, -1])
 
 
 def _common(first: Sequence[int], second: Sequence[int]) -> int:

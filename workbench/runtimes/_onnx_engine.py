@@ -22,9 +22,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from workbench.runtimes._beams import most_probable
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from workbench.runtimes._beams import Told
 
     Logits = NDArray[np.float32]
 
@@ -123,6 +127,30 @@ class Reader:
             least = min(least, shared)
             found.add(least)
         return found
+
+
+class Followed:
+    """Answers followed side by side; a cache is never changed, so several can go on from one.
+
+    Args:
+        engine: reads.
+        cache: of the prompt.
+        keep: how many of the most probable tokens to tell.
+    """
+
+    def __init__(self, engine: Engine, cache: Cache, keep: int) -> None:
+        self._engine = engine
+        self._caches = [cache]
+        self._keep = keep
+
+    def follow(self, parents: Sequence[int], tokens: Sequence[int]) -> Told:
+        """Let answers go on from others, each with a token; see ``BeamSearch.run``."""
+        import numpy as np
+
+        pairs = zip(parents, tokens, strict=True)
+        steps = [self._engine.step([token], self._caches[parent]) for parent, token in pairs]
+        self._caches = [cache for _, cache in steps]
+        return most_probable(np.stack([logits for logits, _ in steps]), self._keep)
 
 
 def _shared_chunks(one: Sequence[int], other: Sequence[int]) -> int:

@@ -24,12 +24,14 @@ import json
 import socket
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from workbench.artifact import Artifact
 from workbench.errors import ArtifactError, PrerequisiteError, WorkbenchError
+from workbench.runtimes._llama_beams import GREEDY, Ask, Followed, end_ids, told_next
 from workbench.runtimes.base import Decoding, EngineFacts, Generation, LoadOptions, Reading, Runtime, Session, Timing
 
 if TYPE_CHECKING:
@@ -47,8 +49,6 @@ EVERY_TOKEN = 1 << 20  # more than any vocabulary: the engine tells as many as t
 # 49,152 of StarCoder's 0.3 s. A divergence in which the rest counts as one token lost two thousandths of itself on the
 # bundled model; 64 questions know it to a quarter.
 TOLD = 256
-LEAST_LOGPROB = -80.0  # of a float32 probability that is not zero; the engine says -inf below
-GREEDY = {"temperature": 0.0, "samplers": ["temperature"]}  # no penalties, no truncation: the most probable token
 
 
 class LlamaCppSession(Session):
@@ -67,26 +67,16 @@ class LlamaCppSession(Session):
     def generate(
         self, prompts: Sequence[str], decoding: Decoding, progress: Callable[[int, int], None] | None = None
     ) -> list[Generation]:
-        """Greedy answers; each distinct prompt is computed once, after the prompts it shares most with."""
-        decoding.check_one_beam("llama.cpp")
-        server = self.server()
-        request = {"max_tokens": decoding.max_new_tokens, "stop": list(decoding.stop), **GREEDY}
+        """Answers; each distinct prompt is computed once, after the prompts it shares most with."""
+        ask = self._asker()
         answers: dict[str, Generation] = {}
         done = 0
         for prompt in sorted(set(prompts)):
-            # The first must not build on what an earlier call left behind.
-            reply = complete(server, {**request, "prompt": prompt, "cache_prompt": bool(answers)})
-            answers[prompt] = _generation(reply)
+            answers[prompt] = (self._write if decoding.beams == 1 else self._search)(ask, prompt, decoding)
             done += prompts.count(prompt)
             if progress:
                 progress(done, len(prompts))
         return [answers[prompt] for prompt in prompts]
-
-    def greedy(self, prompts: Sequence[str], count: int) -> list[list[int]]:
-        """Ids of the first tokens of each answer; see ``Session.greedy``."""
-        server = self.server()
-        request = {"n_predict": count, "return_tokens": True, "cache_prompt": False, **GREEDY}
-        return [post(server, "/completion", {**request, "prompt": prompt})["tokens"] for prompt in prompts]
 
     def time_one(self, prompt: str, new_tokens: int) -> Timing:
         """Time by llama.cpp's own clock: the first token ends its prompt phase."""
@@ -132,21 +122,16 @@ class LlamaCppSession(Session):
         """
         import numpy as np
 
-        server = self.server()
-        # The engine tells nothing of a token that is part of a character, so it is made to write a whole one. What it
-        # tells are the model's own probabilities, before this.
-        forced = [[self.tokenize("1")[-1], 1000.0]]
-        request = {"n_predict": 1, "logit_bias": forced, "post_sampling_probs": False, **GREEDY}
+        ask, forced = partial(post, self.server(), "/completion"), self._whole_character()
         size = 0
 
         def tell(prompt: str | Sequence[int], count: int, shared: bool) -> Row:
             nonlocal size
-            body = {**request, "prompt": prompt, "n_probs": count, "cache_prompt": shared}
-            told = post(server, "/completion", body)["completion_probabilities"][0]["top_logprobs"]
+            told = told_next(ask, {"prompt": prompt, "cache_prompt": shared}, count, forced)
             size = max(size, len(told))
             row = np.full(size, -np.inf, np.float32)
             for token in told:
-                row[token["id"]] = max(token["logprob"], LEAST_LOGPROB)
+                row[token["id"]] = token["logprob"]
             return row
 
         return tell
@@ -167,6 +152,43 @@ class LlamaCppSession(Session):
         if self._folder is not None:
             self._folder.cleanup()
             self._folder = None
+
+    def _asker(self) -> Ask:
+        """Posts requests to ``/completion``; the first must not build on what an earlier call left behind."""
+        server, asked = self.server(), False
+
+        def ask(request: dict[str, Any]) -> dict[str, Any]:
+            nonlocal asked
+            reply = post(server, "/completion", {"cache_prompt": asked, **GREEDY, **request})
+            asked = True
+            return reply
+
+        return ask
+
+    def _write(self, ask: Ask, prompt: str, decoding: Decoding) -> Generation:
+        """One greedy answer."""
+        request = {"prompt": prompt, "n_predict": decoding.max_new_tokens, "stop": list(decoding.stop)}
+        fields = ["content", "tokens", "tokens_predicted", "tokens_evaluated", "stop_type"]
+        reply = ask({**request, "return_tokens": True, "response_fields": fields})
+        content, tokens, predicted, evaluated, stop = (reply[field] for field in fields)
+        return Generation(content, evaluated, predicted, stop != "limit", tuple(tokens))
+
+    def _search(self, ask: Ask, prompt: str, decoding: Decoding) -> Generation:
+        """The best answer of a beam search."""
+        body = {"content": prompt, "add_special": True, "parse_special": True}
+        ids = post(self.server(), "/tokenize", body)["tokens"]
+        limit = min(decoding.max_new_tokens, self._options.context - len(ids))
+        if limit < 1:
+            raise WorkbenchError(
+                f"a prompt of {len(ids)} tokens leaves no room in a context of {self._options.context}; shorten the "
+                "schema or load with a larger context"
+            )
+        ends = end_ids(partial(post, self.server(), "/completion"))
+        return Followed(ask, ids, ends, self._whole_character()).answer(decoding, limit)
+
+    def _whole_character(self) -> int:
+        """Id of a token that is a character of its own."""
+        return self.tokenize("1")[-1]
 
     def server(self, timed: bool = False) -> Any:
         """The engine in the settings for timing or for answers, opened when it is not yet."""
@@ -231,12 +253,6 @@ def post(server: Any, path: str, body: dict[str, Any]) -> dict[str, Any]:
     if "error" in reply:
         raise WorkbenchError(f"llama.cpp refuses {path}: {reply['error']['message']}")
     return reply
-
-
-def _generation(reply: dict[str, Any]) -> Generation:
-    choice, usage = reply["choices"][0], reply["usage"]
-    finished = choice["finish_reason"] == "stop"
-    return Generation(choice["text"], usage["prompt_tokens"], usage["completion_tokens"], finished)
 
 
 class _UnixConnection(http.client.HTTPConnection):

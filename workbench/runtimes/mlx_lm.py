@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from transformers import PreTrainedTokenizerBase
 
-    from workbench.runtimes._decode import Stops
+    from workbench.runtimes._stops import Stops
 
 TIMED_BLOCK = 2048  # mlx-lm's default
 OWN_MODEL = "workbench.kernels.mlx_gpt_bigcode"
@@ -108,17 +108,16 @@ class MlxLmSession(Session):
     def generate(
         self, prompts: Sequence[str], decoding: Decoding, progress: Callable[[int, int], None] | None = None
     ) -> list[Generation]:
-        """Greedy answers; each distinct prompt is computed once, after the prompts it shares most with."""
-        decoding.check_one_beam("mlx-lm")
-        from workbench.runtimes._decode import Stops
+        """Answers; each distinct prompt is computed once, after the prompts it shares most with."""
+        from workbench.runtimes._stops import Stops
 
         use_device(self._device)
-        stops = Stops(self._tokens.tokenizer, decoding.stop, self._config["vocab_size"])
+        stops = Stops(self._tokens.tokenizer, decoding.stop, self._ends(), self._config["vocab_size"])
         encoded = {prompt: self._tokens.encode(prompt, 1) for prompt in prompts}
         answers: dict[str, Generation] = {}
         done = 0
         for prompt in sorted(encoded):
-            answers[prompt] = self._answer(encoded[prompt], stops, decoding.max_new_tokens)
+            answers[prompt] = self._answer(encoded[prompt], stops, decoding)
             done += prompts.count(prompt)
             if progress:
                 progress(done, len(prompts))
@@ -179,18 +178,23 @@ class MlxLmSession(Session):
         del self._model, self._reader
         use_device(self._device).clear_cache()
 
-    def _answer(self, ids: list[int], stops: Stops, max_new_tokens: int) -> Generation:
+    def _answer(self, ids: list[int], stops: Stops, decoding: Decoding) -> Generation:
         """One answer: up to the end of text, a stop, the limit, or the end of the context."""
-        from workbench.runtimes._mlx_decode import greedy
+        from workbench.runtimes._beams import BeamSearch
+        from workbench.runtimes._mlx_decode import Followed, greedy
 
         logits, cache = self._reader.read(ids)
-        limit, ends = min(max_new_tokens, self._tokens.context - len(ids)), self._ends()
+        limit = min(decoding.max_new_tokens, self._tokens.context - len(ids))
+        if decoding.beams > 1:
+            search = BeamSearch(decoding.beams, stops.ended, limit, len(stops.ends))
+            followed = Followed(self._model, cache, search.keep)
+            return stops.generation(len(ids), search.run(followed.told(logits), followed.follow))
         written: list[int] = []
         for token in greedy(self._model, cache, logits):
             written.append(token)
-            if len(written) >= limit or token in ends or stops.ended(written):
+            if len(written) >= limit or stops.ended(written):
                 break
-        return stops.generation(len(ids), written, ends)
+        return stops.generation(len(ids), written)
 
     def _ends(self) -> frozenset[int]:
         """End-of-text ids of the generation config or the config (mlx-lm merges them), and of the tokenizer."""

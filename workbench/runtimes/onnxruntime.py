@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
@@ -27,9 +28,10 @@ from typing import TYPE_CHECKING, Any
 from workbench.artifact import Artifact
 from workbench.errors import ArtifactError, PrerequisiteError, WorkbenchError
 from workbench.quiet import quiet_libraries
-from workbench.runtimes._decode import Stops
-from workbench.runtimes._onnx_engine import Cache, Engine, Reader, onnxruntime, open_session
+from workbench.runtimes._beams import BeamSearch, most_probable
+from workbench.runtimes._onnx_engine import Cache, Engine, Followed, Reader, onnxruntime, open_session
 from workbench.runtimes._prompt_tokens import PromptTokens
+from workbench.runtimes._stops import Stops
 from workbench.runtimes.base import Decoding, EngineFacts, Generation, LoadOptions, Reading, Runtime, Session, Timing
 
 if TYPE_CHECKING:
@@ -106,18 +108,18 @@ class OnnxSession(Session):
     def generate(
         self, prompts: Sequence[str], decoding: Decoding, progress: Callable[[int, int], None] | None = None
     ) -> list[Generation]:
-        """Greedy answers; each distinct prompt is computed once, after the prompts it shares most with."""
-        decoding.check_one_beam("onnxruntime")
+        """Answers; each distinct prompt is computed once, after the prompts it shares most with."""
         encoded = [tuple(self._tokens.encode(prompt, 1)) for prompt in prompts]
-        stops = Stops(self._tokens.tokenizer, decoding.stop, self._config["vocab_size"])
+        stops = Stops(self._tokens.tokenizer, decoding.stop, self._ends, self._config["vocab_size"])
+        write = self._write if decoding.beams == 1 else partial(self._search, beams=decoding.beams)
         distinct = sorted(set(encoded))
         reader = Reader(self._engine, distinct)
         answers: dict[tuple[int, ...], Generation] = {}
         done = 0
         for place, ids in enumerate(distinct):
             limit = min(decoding.max_new_tokens, self._tokens.context - len(ids))
-            written = self._write(*reader.read(place), stops, limit)
-            answers[ids] = stops.generation(len(ids), written, self._ends)
+            written = write(*reader.read(place), stops, limit)
+            answers[ids] = stops.generation(len(ids), written)
             done += encoded.count(ids)
             if progress:
                 progress(done, len(prompts))
@@ -167,9 +169,15 @@ class OnnxSession(Session):
         tokens: list[int] = []
         while True:
             tokens.append(int(logits.argmax()))
-            if len(tokens) >= limit or tokens[-1] in self._ends or stops.ended(tokens):
+            if len(tokens) >= limit or stops.ended(tokens):
                 return tokens
             logits, cache = self._engine.step(tokens[-1:], cache)
+
+    def _search(self, logits: NDArray[np.float32], cache: Cache, stops: Stops, limit: int, *, beams: int) -> list[int]:
+        """Tokens of the best answer that a beam search finds."""
+        search = BeamSearch(beams, stops.ended, limit, len(stops.ends))
+        followed = Followed(self._engine, cache, search.keep)
+        return search.run(most_probable(logits[None], search.keep), followed.follow)
 
 
 def _check_engine(device: str) -> None:

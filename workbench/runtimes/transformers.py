@@ -113,16 +113,16 @@ class TransformersSession(Session):
     def generate(
         self, prompts: Sequence[str], decoding: Decoding, progress: Callable[[int, int], None] | None = None
     ) -> list[Generation]:
-        """Batched greedy answers; see ``Session.generate``."""
-        decoding.check_one_beam("transformers")
+        """Batched answers; see ``Session.generate``."""
         import torch
 
         from workbench.kernels.shared_prefix import NAME
-        from workbench.runtimes._decode import Decoder, Stops
+        from workbench.runtimes._decode import Decoder
+        from workbench.runtimes._stops import Stops
 
         encoded = [self._tokens.encode(prompt, 1) for prompt in prompts]
-        stops = Stops(self._tokens.tokenizer, decoding.stop, self.model.config.vocab_size)
-        decoder = Decoder(self.model, self._ends(), stops, self._tokens.context, self._budget_bytes())
+        stops = Stops(self._tokens.tokenizer, decoding.stop, self._ends(), self.model.config.vocab_size)
+        decoder = Decoder(self.model, stops, self._tokens.context, self._budget_bytes())
         with torch.inference_mode(), quiet_libraries():
             self.model.set_attn_implementation(NAME)
             try:

@@ -1,0 +1,103 @@
+"""Beam search over llama.cpp's server, which has none of its own: it is asked for the next token of each open answer.
+
+Each question goes to ``/completion`` with the ids of prompt and answer so far, and tells the most probable tokens
+with their log-probabilities and their bytes. The server keeps what it computed for the question before and reads only
+from where the two part, so answers are asked in sorted order; that re-reading makes each token of ``n`` beams cost a
+little more than ``n`` greedy ones.
+
+The server tells nothing of a token that is only part of a character, so it is made to write a whole one each time.
+What it tells are the model's own probabilities, before that bias. Source: llama.cpp, tools/server/README.md.
+
+Example::
+
+    ask = partial(post, server, "/completion")
+    Followed(ask, ids, end_ids(ask), forced).answer(Decoding(stop=("```",), beams=4), limit=300).text
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from workbench.runtimes._beams import BeamSearch
+from workbench.runtimes.base import Decoding, Generation
+
+if TYPE_CHECKING:
+    from workbench.runtimes._beams import Told
+
+Ask = Callable[[dict[str, Any]], dict[str, Any]]
+LEAST_LOGPROB = -80.0  # of a float32 probability that is not zero; the engine says -inf below
+FORCED_BIAS = 1000.0
+GREEDY = {"temperature": 0.0, "samplers": ["temperature"]}  # no penalties, no truncation: the most probable token
+
+
+def end_ids(ask: Ask) -> frozenset[int]:
+    """End-of-text ids, as the engine knows them: those it would forbid if told to ignore the end."""
+    reply = ask({"prompt": "", "n_predict": 0, "ignore_eos": True})
+    return frozenset(entry["token"] for entry in reply["generation_settings"]["logit_bias"])
+
+
+def told_next(ask: Ask, request: dict[str, Any], count: int, forced: int) -> list[dict[str, Any]]:
+    """The ``count`` most probable next tokens, best first: ``id``, ``bytes`` and ``logprob`` of each.
+
+    Args:
+        ask: posts a request to ``/completion``.
+        request: with the ``prompt``, text or token ids.
+        count: of tokens; as many as there are, at most.
+        forced: id of a token that is a whole character.
+    """
+    probabilities = {"n_probs": count, "post_sampling_probs": False, "response_fields": ["completion_probabilities"]}
+    reply = ask({**request, **GREEDY, **probabilities, "n_predict": 1, "logit_bias": [[forced, FORCED_BIAS]]})
+    told: list[dict[str, Any]] = reply["completion_probabilities"][0]["top_logprobs"]
+    return [{**token, "logprob": max(token["logprob"], LEAST_LOGPROB)} for token in told]
+
+
+class Followed:
+    """Answers to one prompt, followed side by side.
+
+    Args:
+        ask: posts a request to ``/completion``.
+        ids: of the prompt.
+        ends: end-of-text ids.
+        forced: id of a token that is a whole character.
+    """
+
+    def __init__(self, ask: Ask, ids: Sequence[int], ends: frozenset[int], forced: int) -> None:
+        self._ask = ask
+        self._ids = list(ids)
+        self._ends = ends
+        self._forced = forced
+        self._pieces: dict[int, bytes] = {}
+
+    def answer(self, decoding: Decoding, limit: int) -> Generation:
+        """The best answer a beam search finds, of ``limit`` tokens at most."""
+        stop = [text.encode() for text in decoding.stop if text]
+
+        def ended(tokens: Sequence[int]) -> bool:
+            written = self._written(tokens)
+            return tokens[-1] in self._ends or any(text in written for text in stop)
+
+        search = BeamSearch(decoding.beams, ended, limit, len(self._ends))
+        tokens = search.run(
+            self._tell([()], search.keep), lambda *_: self._tell([beam.tokens for beam in search.open], search.keep)
+        )
+        written = self._written(tokens)
+        text = written[: min((place for text in stop if (place := written.find(text)) >= 0), default=None)]
+        return Generation(text.decode(errors="replace"), len(self._ids), len(tokens), ended(tokens), tuple(tokens))
+
+    def _tell(self, answers: Sequence[tuple[int, ...]], keep: int) -> Told:
+        """The most probable tokens after each answer; what these say is remembered."""
+        import numpy as np
+
+        told = {}
+        for tokens in sorted(answers):
+            told[tokens] = told_next(self._ask, {"prompt": [*self._ids, *tokens]}, keep, self._forced)
+            self._pieces.update((token["id"], bytes(token["bytes"])) for token in told[tokens])
+        rows = [told[tokens] for tokens in answers]
+        return (
+            np.array([[token["logprob"] for token in row] for row in rows], np.float32),
+            np.array([[token["id"] for token in row] for row in rows], np.int64),
+        )
+
+    def _written(self, tokens: Sequence[int]) -> bytes:
+        return b"".join(self._pieces[token] for token in tokens)
