@@ -86,6 +86,38 @@ def test_batches_write_what_generate_writes(architecture, name, load):
             assert answer.new_tokens == len(tokens)
 
 
+# Stops and ends that random text is full of: one is met among the best continuations at nearly every step.
+SEARCHES = [
+    Decoding(max_new_tokens=NEW, beams=4),
+    Decoding(("e",), 12, 2),
+    Decoding(("a", "e", "t", "1", "Z"), 12, 3, most_rows=2),
+    Decoding(("ab",), 1, 7),
+]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "name"),
+    [("gpt_bigcode", "fp16"), ("gpt_bigcode", "int8"), ("gpt_bigcode", "gptq"), ("llama", "fp16"), ("mistral", "fp16")],
+)
+@pytest.mark.parametrize("ends", [1, 40])
+def test_beams_write_what_generate_writes(architecture, name, ends, load):
+    with load(architecture, name) as session:
+        session.model.generation_config.eos_token_id = random.Random(3).sample(range(512), ends)
+        tokenizer, lengths = session._tokens.tokenizer, set()
+        for decoding in SEARCHES:
+            stops = {"stop_strings": list(decoding.stop), "tokenizer": tokenizer} if decoding.stop else {}
+            found = session.generate(prompts()[:6], decoding)
+            for text, answer in zip(prompts()[:6], found, strict=True):
+                ids = torch.tensor([tokenizer.encode(text)])
+                out = session.model.generate(
+                    ids, attention_mask=torch.ones_like(ids), max_new_tokens=decoding.max_new_tokens, do_sample=False,
+                    num_beams=decoding.beams, eos_token_id=sorted(session._ends()), pad_token_id=511, **stops,
+                )  # fmt: skip
+                assert list(answer.tokens) == out[0, ids.shape[1] :].tolist()
+                lengths.add(answer.new_tokens)
+        assert len(lengths) > 2  # answers ended in different places
+
+
 @pytest.mark.parametrize("rows", [1, 3])
 def test_the_size_of_batches_changes_nothing(rows, load, monkeypatch):
     with load("gpt_bigcode", "fp16") as session:
@@ -122,10 +154,11 @@ def test_an_answer_ends_at_the_end_of_text(load):
         assert answer.new_tokens == tokens.index(tokens[4]) + 1
 
 
-def test_the_context_ends_an_answer_and_refuses_a_prompt(load):
+@pytest.mark.parametrize("beams", [1, 3])
+def test_the_context_ends_an_answer_and_refuses_a_prompt(load, beams):
     with load("gpt_bigcode", "fp16", context=64) as session:
         room = 64 - session.count_tokens("abc " * 8)
-        answers = session.generate(["abc " * 8, "abc"], Decoding(max_new_tokens=64))
+        answers = session.generate(["abc " * 8, "abc"], Decoding(max_new_tokens=64, beams=beams))
         assert answers[0].new_tokens == room
         assert not answers[0].finished
         assert answers[1].new_tokens == 64 - session.count_tokens("abc")

@@ -167,7 +167,11 @@ class LlamaCppSession(Session):
 
     def _write(self, ask: Ask, prompt: str, decoding: Decoding) -> Generation:
         """One greedy answer."""
-        request = {"prompt": prompt, "n_predict": decoding.max_new_tokens, "stop": list(decoding.stop)}
+        request = {
+            "prompt": prompt,
+            "n_predict": decoding.max_new_tokens,
+            "stop": [text for text in decoding.stop if text],
+        }
         fields = ["content", "tokens", "tokens_predicted", "tokens_evaluated", "stop_type"]
         reply = ask({**request, "return_tokens": True, "response_fields": fields})
         content, tokens, predicted, evaluated, stop = (reply[field] for field in fields)

@@ -33,15 +33,13 @@ class MockSession(Session):
     def generate(
         self, prompts: Sequence[str], decoding: Decoding, progress: Callable[[int, int], None] | None = None
     ) -> list[Generation]:
-        """The settings' answer for each prompt; may crash or sleep first when told to."""
+        """The settings' answer for each prompt, as far as decoding lets it; may crash or sleep first when told to."""
         if self._settings.get("crash"):
             os._exit(9)
         time.sleep(float(self._settings.get("sleep_s", 0)))
-        answer = str(self._settings.get("answer", "SELECT 1"))
         if progress:
             progress(len(prompts), len(prompts))
-        tokens, length = tuple(self.tokenize(answer))[: decoding.max_new_tokens], self.count_tokens(answer)
-        return [Generation(answer, self.count_tokens(prompt), length, True, tokens) for prompt in prompts]
+        return [self._answer(prompt, decoding) for prompt in prompts]
 
     def time_one(self, prompt: str, new_tokens: int) -> Timing:
         """A made-up timing: 1 ms per token."""
@@ -67,9 +65,16 @@ class MockSession(Session):
         """Bytes back as text."""
         return bytes(ids).decode()
 
-    def count_tokens(self, text: str) -> int:
-        """Words."""
-        return len(text.split())
+    def _answer(self, prompt: str, decoding: Decoding) -> Generation:
+        """However many beams there are, they find the same."""
+        answer = str(self._settings.get("answer", "SELECT 1"))
+        stops = [(place, stop) for stop in decoding.stop if stop and (place := answer.find(stop)) >= 0]
+        end, stop = min(stops, default=(len(answer), ""))
+        whole = self.tokenize(answer[:end] + stop)
+        written = whole[: decoding.max_new_tokens]
+        cut = len(written) < len(whole)
+        text = bytes(written).decode(errors="replace") if cut else answer[:end]
+        return Generation(text, self.count_tokens(prompt), len(written), not cut, tuple(written))
 
     def close(self) -> None:
         """Nothing to free."""
