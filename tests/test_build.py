@@ -75,6 +75,15 @@ def test_one_more_question_runs_the_engines_and_converts_nothing(store):
     assert "unchanged, its answers and timings kept" in again.notes
 
 
+def test_more_beams_are_asked_anew_and_told(store):
+    ear = run(store, beams=2, recipes=RECIPES[1:])
+    assert not any("answers and timings kept" in note for note in ear.notes)
+    folder = store / "sqlcoder-nano" / "reports" / "cpu"
+    assert read_report(folder).beams == 2
+    told = (folder / "predictions" / f"{RECIPES[1]}.heldout.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["beams"] for line in told] == [2, 2]
+
+
 def test_a_damaged_artifact_is_noticed(store):
     (weights,) = (store / "sqlcoder-nano" / RECIPES[1]).glob("*.gguf")
     weights.write_bytes(weights.read_bytes()[:-1])

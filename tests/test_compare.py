@@ -14,6 +14,11 @@ def test_builds_stand_side_by_side(tmp_path):
     assert "predicted" in legend
 
 
+def test_more_beams_stand_beside_the_profile(tmp_path):
+    write_report(report(beams=4), tmp_path / "a")
+    assert comparison([tmp_path / "a"])[0].rows[0][1] == "cpu, 4 beams"
+
+
 def test_an_empty_store_names_the_command(tmp_path):
     with pytest.raises(WorkbenchError, match="python -m workbench build"):
         find_reports(tmp_path)

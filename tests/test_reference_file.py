@@ -50,6 +50,13 @@ def test_a_file_per_set_as_a_build_leaves_them(tmp_path, sets):
     assert given.name == "0.jsonl and 1.jsonl"
 
 
+def test_answers_of_another_search_are_refused(tmp_path, sets):
+    assert read(tmp_path, sets, answers("heldout", 0, 1, 2, beams=1)).answers
+    with pytest.raises(WorkbenchError, match="found with --beams 4, this build asks for --beams 1"):
+        read(tmp_path, sets, answers("heldout", 0, 1, 2, beams=4))
+    assert read_reference([tmp_path / "0.jsonl"], sets, shown(sets), beams=4).answers
+
+
 def test_a_further_set_may_be_missing_the_first_may_not(tmp_path, sets):
     assert read(tmp_path, sets, answers("heldout", 0, 1, 2)).answers == [["SELECT 0", "SELECT 1", "SELECT 2"], None]
     with pytest.raises(WorkbenchError, match=r"--reference 0\.jsonl: .*no answer to 3 of 3 questions of heldout"):

@@ -58,6 +58,8 @@ def test_markdown_says_where_and_how():
     for part in ("# org/model on cpu", "## Comparison", "a note", "a machine", "## Accuracy on heldout", "Wilson"):
         assert part in text
     assert "predicted" in report_markdown(report(profile_is_here=False))
+    assert "greedy decoding" in text
+    assert "beam search with 4 beams" in report_markdown(report(beams=4))
 
 
 def test_latency_table_has_kind_and_source():

@@ -141,6 +141,7 @@ def build_report(work: Work, artifacts: tuple[ArtifactReport, ...], judged: Judg
         profile_is_here=work.here,
         machine=work.machine.label,
         context=work.plan.context,
+        beams=work.request.beams,
         prompt=work.checkpoint.prompt.name,
         source={
             "id": work.checkpoint.id,

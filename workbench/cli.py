@@ -16,6 +16,7 @@ from workbench import __version__
 from workbench.cli_evaluate import evaluate
 from workbench.cli_options import (
     PATH,
+    beams_option,
     database_url_option,
     databases_option,
     model_options,
@@ -66,6 +67,7 @@ cli.add_command(push)
     help="Answers of the 16-bit reference from another machine (a predictions file); repeatable. Default: built here.",
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Ask at most so many questions of each set.")
+@beams_option
 @database_url_option
 @click.option(
     "--tracking-uri", help="MLflow tracking server. Default: MLFLOW_TRACKING_URI, else a local store in --out."

@@ -10,6 +10,7 @@ import click
 
 from workbench.cli_options import (
     PATH,
+    beams_option,
     combine,
     database_url_option,
     databases_option,
@@ -44,7 +45,7 @@ _ENDPOINT_OPTIONS = combine(
 @click.option("--limit", type=click.IntRange(min=1), help="Ask at most so many questions of each set.")
 @database_url_option
 @prompt_option
-@click.option("--beams", type=click.IntRange(1, 16), default=1, show_default=True, help="Beams of the search.")
+@beams_option
 @click.option("--max-new-tokens", type=click.IntRange(1), default=300, show_default=True, help="Limit per answer.")
 @click.option("--context", type=click.IntRange(1), help="Tokens an artifact is loaded for. Default: enough.")
 @threads_option

@@ -71,6 +71,13 @@ databases_option = click.option(
     "then the installed defog-data.",
 )
 threads_option = click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: all cores.")
+beams_option = click.option(
+    "--beams",
+    type=click.IntRange(1, 16),
+    default=1,
+    show_default=True,
+    help="Answers followed side by side for each question: 1 is greedy, 4 as the models' authors used.",
+)
 store_option = click.option(
     "--out", type=PATH, default=STORE, show_default=True, help="Folder for artifacts, reports and the MLflow store."
 )

@@ -60,7 +60,7 @@ def comparison(paths: Sequence[Path]) -> tuple[Table, str]:
         raise WorkbenchError("these builds were scored on different questions; compare builds on the same --questions")
     tables = [comparison_table(report) for report in reports]
     rows = tuple(
-        (report.model, report.profile, *row)
+        (report.model, report.profile + (f", {report.beams} beams" if report.beams > 1 else ""), *row)
         for report, table in zip(reports, tables, strict=True)
         for row in table.rows
     )

@@ -39,7 +39,7 @@ class ReferenceAnswers:
 
 
 def read_reference(
-    files: Sequence[Path], sets: Sequence[QuestionSet], shown: Sequence[Sequence[str]]
+    files: Sequence[Path], sets: Sequence[QuestionSet], shown: Sequence[Sequence[str]], beams: int = 1
 ) -> ReferenceAnswers:
     """Read a reference's answers to the question sets of a build.
 
@@ -50,6 +50,7 @@ def read_reference(
         files: predictions files.
         sets: of the build.
         shown: the prompts of each set.
+        beams: of the build; answers found with another number of them are refused.
 
     Raises:
         WorkbenchError: the files cannot be read, or their answers are not to these questions.
@@ -70,6 +71,9 @@ def read_reference(
             f"--reference {name}: {len(failed)} questions got an error instead of an answer ({failed[0].error}); "
             "ask them again"
         )
+    other = next((one.beams for one in kept if one.beams not in (None, beams)), None)
+    if other is not None:
+        raise WorkbenchError(f"--reference {name}: found with --beams {other}, this build asks for --beams {beams}")
     return ReferenceAnswers(
         name=name,
         digest=sha256_json([sha256_file(file) for file in files]),

@@ -100,6 +100,7 @@ class BuildReport:
         profile_is_here: whether this machine is the profile's.
         machine: label of the machine the build ran on.
         context: tokens planned for.
+        beams: of the search for each answer; 1 is greedy.
         prompt: name of the prompt.
         source: id, revision and digest of the checkpoint.
         question_sets: name, size and digest of each.
@@ -126,6 +127,7 @@ class BuildReport:
     recommended: str | None
     reason: str
     seconds: float
+    beams: int = 1
     tool_versions: dict[str, str] = field(default_factory=dict)
     reference: dict[str, str] = field(default_factory=dict)
     noise: dict[str, Any] = field(default_factory=dict)

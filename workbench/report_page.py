@@ -43,7 +43,7 @@ def report_markdown(report: BuildReport) -> str:
         f"# {report.model} on {report.profile}",
         _recommendation(report),
         f"Built and scored on: {report.machine}. Profile `{report.profile}` is {here}. "
-        f"Prompt `{report.prompt}`, context {report.context} tokens, greedy decoding. "
+        f"Prompt `{report.prompt}`, context {report.context} tokens, {_search(report.beams)}. "
         f"Source digest `{report.source['digest'][:16]}`.",
         "## Comparison",
         comparison_table(report).markdown(),
@@ -105,6 +105,10 @@ def _flips(report: BuildReport) -> list[str]:
             parts += [flipped.markdown()]
     noise = noise_text(report.noise)
     return [*parts, noise] if noise else parts
+
+
+def _search(beams: int) -> str:
+    return "greedy decoding" if beams == 1 else f"beam search with {beams} beams"
 
 
 def _recommendation(report: BuildReport) -> str:

@@ -28,6 +28,7 @@ class BuildRequest:
         databases: folder to look for their databases in first; ``None`` looks beside them only.
         reference: predictions files of the 16-bit reference from elsewhere; empty compares with the one built here.
         limit: at most so many questions of each set, evenly spread; ``None`` all.
+        beams: of the search for each answer; 1 is greedy, 4 as SQLCoder's authors evaluated it.
         database_url: PostgreSQL server to score on; ``None`` starts an embedded one.
         tracking_uri: MLflow; ``None`` means the environment's, then a local store.
         log_weights: upload weights to the tracker, not only their digests.
@@ -47,6 +48,7 @@ class BuildRequest:
     databases: Path | None = None
     reference: tuple[Path, ...] = ()
     limit: int | None = None
+    beams: int = 1
     database_url: str | None = None
     tracking_uri: str | None = None
     log_weights: bool = False

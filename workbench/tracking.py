@@ -27,7 +27,13 @@ def tracked_build(report: BuildReport, folder: Path, artifacts: Mapping[str, Art
         artifacts: by recipe name.
     """
     name = report.model.rstrip("/").rsplit("/", 1)[-1]
-    common = {"model": report.model, "profile": report.profile, "prompt": report.prompt, "machine": report.machine}
+    common = {
+        "model": report.model,
+        "profile": report.profile,
+        "prompt": report.prompt,
+        "machine": report.machine,
+        "beams": str(report.beams),
+    }
     parent = TrackedRun(
         name=f"{name} on {report.profile}",
         params={

@@ -74,7 +74,7 @@ class Work:
         """The answers of ``--reference``, if any was given."""
         if not self.request.reference:
             return None
-        return read_reference(self.request.reference, self.sets, self.shown)
+        return read_reference(self.request.reference, self.sets, self.shown, self.request.beams)
 
     @cached_property
     def golden(self) -> list[str]:
@@ -93,6 +93,7 @@ class Work:
             prompts=[text for one in self.shown for text in one],
             stop=list(self.checkpoint.prompt.stop),
             max_new_tokens=MAX_NEW_TOKENS,
+            beams=self.request.beams,
             timed_prompt=first[len(first) // 2] if self.here else None,
             texts=list(TEXTS),
             golden=self.golden,
@@ -109,6 +110,7 @@ class Work:
                 "jobs": [make_job(self.checkpoint, row.recipe).key(digest) for row in self.plan.chosen],
                 "engines": [engine_name(row) for row in self.plan.chosen],
                 "questions": [[one.name, one.digest] for one in self.sets],
+                "beams": self.request.beams,
                 "machine": [self.machine.label, self.device, self.request.threads],
                 "tools": tool_versions(REPORTED_TOOLS),
                 "conformance": CONFORMANCE_VERSION,
