@@ -47,7 +47,7 @@ def test_an_answer_follows_its_prompt_and_the_question_is_told_apart(nano, sets,
         assert text.tokens[: len(beginning.tokens)] == beginning.tokens
         assert question.question.startswith(tokenizer.decode(beginning.compared))
         assert 0 < len(beginning.compared) <= PROMPT_TOKENS
-    assert [text.tokens for text in texts] == sorted(text.tokens for text in texts)
+    assert [(text.part, text.tokens) for text in texts] == sorted((text.part, text.tokens) for text in texts)
 
 
 def test_questions_are_spread_over_all_sets(sets):

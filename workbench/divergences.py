@@ -21,6 +21,7 @@ from workbench.convert import Made
 from workbench.errors import WorkbenchError
 from workbench.forced_texts import ForcedText, Limits, forced_texts
 from workbench.plan import PlannedArtifact
+from workbench.reference import reference_row
 from workbench.reference_rows import Comparison, most_rows, write_rows
 from workbench.report import ArtifactReport
 from workbench.stages import Outcome, check_memory
@@ -33,9 +34,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SOURCE = "the source in float32"
-# Two cores of 2020 do this in half an hour; the bundled model needs a thousandth of it for its 64 questions.
+# Two cores of 2020 do this in half an hour; the bundled model needs a five-hundredth of it for its 64 questions.
 SOURCE_OPERATIONS = 2e14
-REFERENCE_FORMAT = "fp16"
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,8 @@ def summary(record: dict[str, Any]) -> str:
 
 def _reference(work: Work, ran: Sequence[tuple[PlannedArtifact, Artifact]]) -> Reference:
     """The reference with its rows on disk, made if they are not there."""
-    whole = next((pair for pair in ran if pair[0].recipe.format == REFERENCE_FORMAT), None)
+    row = reference_row(work.plan)
+    whole = next((pair for pair in ran if pair[0] is row), None)
     vocabulary = work.checkpoint.config["vocab_size"]
     limits = Limits(work.request.divergence, work.plan.context, most_rows(vocabulary))
     if whole is None:
@@ -170,7 +171,7 @@ def _run_source(work: Work, reference: Reference) -> None:
     from workbench.streamed_model import StreamedModel
     from workbench.workers import Workers
 
-    work.listener.note(f"without a {REFERENCE_FORMAT} artifact that ran here, {SOURCE} is the reference")
+    work.listener.note(f"without a 16-bit artifact that ran here, {SOURCE} is the reference")
     texts = reference.texts
     wanted = [list(range(text.first - 1, len(text.tokens) - 1)) for text in texts]
     with Workers(work.request.threads or available_processors()) as workers:

@@ -77,6 +77,8 @@ class Limits:
 def forced_texts(checkpoint: Checkpoint, sets: Sequence[QuestionSet], limits: Limits) -> list[ForcedText]:
     """Texts of evenly spread questions, sorted by their tokens, so that engines read what they share once.
 
+    Answers come before prompts: then an engine reads each prompt as it does when it is asked, in one piece.
+
     Args:
         checkpoint: whose prompt and tokenizer are used.
         sets: questions with their gold queries; those without one are left out.
@@ -94,7 +96,8 @@ def forced_texts(checkpoint: Checkpoint, sets: Sequence[QuestionSet], limits: Li
                 number, name = len(by_question), asked.name
                 by_question.append([ForcedText(ids, at, number, part, name) for part, (ids, at) in parts.items()])
     fitting = [texts for texts in by_question if max(len(text.tokens) for text in texts) <= limits.context]
-    return sorted((text for texts in _within(fitting, limits) for text in texts), key=lambda text: text.tokens)
+    texts = (text for texts in _within(fitting, limits) for text in texts)
+    return sorted(texts, key=lambda text: (text.part, text.tokens))
 
 
 def spread(sets: Sequence[QuestionSet], limit: int) -> list[QuestionSet]:
