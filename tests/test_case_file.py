@@ -77,7 +77,6 @@ def test_all_faults_are_told_at_once():
         LINE | {"question": 7},
         LINE | {"order_matters": "perhaps"},
         LINE | {"setup_sql": 7},
-        {**LINE, "setup_sql": None, "database": "nowhere"},
     ) == [
         "line 2: is no JSON (Expecting property name enclosed in double quotes: line 1 column 2 (char 1))",
         "line 3: is no JSON object",
@@ -91,8 +90,14 @@ def test_all_faults_are_told_at_once():
         "line 9: question is no text",
         "line 10: order_matters is neither true nor false",
         "line 11: setup_sql is no text",
-        "line 12: there is no database 'nowhere'",
     ]
+
+
+def test_a_database_that_is_not_there_is_a_fault_of_its_line_alone():
+    missing, whole = read(LINE | {"setup_sql": None, "database": "nowhere"}, LINE)
+    assert whole.fault is None
+    assert missing.answer(missing.fault)["verdict"] == "harness_error"
+    assert missing.answer(missing.fault)["reason"] == "there is no database 'nowhere'"
 
 
 def test_nothing_to_judge_is_a_fault():

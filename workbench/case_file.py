@@ -9,8 +9,9 @@
      "seconds": 0.006}
 
 ``database`` may name a database instead of ``setup_sql``; ``question`` and ``order_matters`` may be left out; keys that
-mean nothing here come back as they are. A setup or gold that fails is answered by the verdict ``harness_error``: it
-says nothing about the candidate. Faults of the file itself are told before anything runs, all of them.
+mean nothing here come back as they are. A setup or gold that fails, or a database that is not there, is answered by
+the verdict ``harness_error``: it says nothing about the candidate, and the other lines are judged. Faults of the file
+itself are told before anything runs, all of them.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from workbench.databases import find_database, places
-from workbench.errors import ConfigError, EvaluationError, WorkbenchError
+from workbench.errors import ConfigError, EvaluationError
 from workbench.evals.cases import Case, judge_all
 from workbench.nano import DATA_DIR
 from workbench.tables import DASH, Table
@@ -57,11 +58,13 @@ class CaseLine:
         number: in the file, from 1.
         case: what to judge.
         echo: the line's other keys.
+        fault: why its tables are not to be had.
     """
 
     number: int
     case: Case
     echo: dict[str, Any]
+    fault: EvaluationError | None = None
 
     def answer(self, outcome: Outcome) -> dict[str, Any]:
         """The answering line, ready for JSON."""
@@ -83,8 +86,9 @@ def judge_lines(lines: Sequence[CaseLine], server: Server, timeout_s: float) -> 
     Raises:
         WorkbenchError: the server is gone.
     """
-    outcomes = judge_all([line.case for line in lines], server, timeout_s=timeout_s)
-    return zip(lines, outcomes, strict=True)
+    outcomes = judge_all([line.case for line in lines if line.fault is None], server, timeout_s=timeout_s)
+    for line in lines:
+        yield line, line.fault or next(outcomes)
 
 
 def read_cases(lines: Iterable[str], source: str, scripts: Scripts) -> list[CaseLine]:
@@ -93,7 +97,7 @@ def read_cases(lines: Iterable[str], source: str, scripts: Scripts) -> list[Case
     Args:
         lines: the file's.
         source: its name, for messages.
-        scripts: the SQL of a database by its name; raises a WorkbenchError where there is none.
+        scripts: the SQL of a database by its name; raises an EvaluationError where there is none.
 
     Raises:
         ConfigError: lines are no case, all faults told at once; or there is no case.
@@ -113,9 +117,10 @@ def read_cases(lines: Iterable[str], source: str, scripts: Scripts) -> list[Case
     return found
 
 
-def scripts_in(databases: Path | None) -> Scripts:
-    """The SQL of databases by name: those of a folder, the bundled ones and defog-data's."""
-    where = places(DATA_DIR / "heldout.csv", databases)
+def scripts_in(databases: Path | None, beside: Path = Path()) -> Scripts:
+    """The SQL of databases by name: those of a folder, those beside the cases, the bundled ones and defog-data's."""
+    own, bundled = places(beside / "cases.jsonl", databases), places(DATA_DIR / "heldout.csv")
+    where = tuple(dict.fromkeys((*(place for place in own if place not in bundled), *bundled)))
     return cache(lambda name: find_database(where, name).script())
 
 
@@ -137,7 +142,7 @@ def _read(number: int, text: str, scripts: Scripts) -> CaseLine:
     if fields.faults:
         raise _Faults(*fields.faults)
     case = Case(setup, golds, candidate, question, order, str(number), category if isinstance(category, str) else "")
-    return CaseLine(number, case, fields.rest)
+    return CaseLine(number, case, fields.rest, fields.missing)
 
 
 def _parse(text: str) -> dict[str, Any]:
@@ -151,11 +156,15 @@ def _parse(text: str) -> dict[str, Any]:
 
 
 class _Fields:
-    """Takes one line's keys out under any of their names, noting faults; ``rest`` is what is left."""
+    """Takes one line's keys out under any of their names, noting faults.
+
+    ``rest`` is what is left, ``missing`` says that the database is not there.
+    """
 
     def __init__(self, record: dict[str, Any]) -> None:
         self.rest = dict(record)
         self.faults: list[str] = []
+        self.missing: EvaluationError | None = None
 
     def take(self, names: Sequence[str]) -> tuple[str, Any]:
         """The first of these keys that the line has, and its value; the first name and ``None`` if it has none."""
@@ -201,8 +210,8 @@ class _Fields:
             return ""
         try:
             return scripts(name)
-        except WorkbenchError as error:
-            self.faults.append(str(error))
+        except EvaluationError as error:
+            self.missing = error
             return ""
 
 

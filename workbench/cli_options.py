@@ -67,6 +67,7 @@ questions_option = click.option(
 databases_option = click.option(
     "--databases",
     type=PATH,
+    envvar="WORKBENCH_DATABASES",
     help="Folder of the questions' databases, such as a defog-data checkout. Default: beside the questions, "
     "then the installed defog-data.",
 )

@@ -56,7 +56,7 @@ def _score_cases(cases: Any, as_json: bool, options: dict[str, Any]) -> None:
     from workbench.case_file import cases_table, fault_text, judge_lines, read_cases, scripts_in, summary
     from workbench.scoring import open_server
 
-    lines = read_cases(cases, cases.name, scripts_in(options["databases"]))
+    lines = read_cases(cases, cases.name, scripts_in(options["databases"], Path(cases.name).parent))
     judged = []
     shown = terminal()
     with open_server(options["database_url"]) as server:
