@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from workbench.evals.comparison import Json
+from workbench.evals.cells import Json
 from workbench.evals.defog import DefogGold, DefogMatch, expand_as_defog, match_defog, prepare_gold, wants_parameters
 from workbench.evals.defog_frames import Asked, Result
 from workbench.evals.golds import run_golds

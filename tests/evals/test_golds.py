@@ -71,6 +71,18 @@ def test_every_non_empty_subset_once(columns):
             (0,),
         ),
         ("SELECT a FROM t LIMIT 2", "SELECT a FROM t", ()),
+        ("(SELECT a FROM t LIMIT 1 + 1)", "SELECT a FROM t", ()),
+        (
+            "SELECT a FROM t ORDER BY 1 OFFSET 3 LIMIT 9",
+            "SELECT a FROM t ORDER BY 1 FETCH FIRST 5 ROWS WITH TIES",
+            (0,),
+        ),
+        (
+            "SELECT DISTINCT ON (c) a FROM t ORDER BY c",
+            "SELECT DISTINCT ON (c) a, c AS workbench_sort_0 FROM t ORDER BY c",
+            (-1,),
+        ),
+        ("SELECT * FROM t UNION SELECT * FROM u ORDER BY b", "SELECT * FROM t UNION SELECT * FROM u ORDER BY b", (1,)),
         (
             "SELECT a FROM t UNION SELECT b FROM t ORDER BY a FETCH FIRST 2 ROWS ONLY",
             "SELECT a FROM t UNION SELECT b FROM t ORDER BY a FETCH FIRST 2 ROWS WITH TIES",
@@ -79,15 +91,22 @@ def test_every_non_empty_subset_once(columns):
     ],
 )
 def test_sort_keys(sql, rewritten, keys):
-    ordered = with_sort_keys(sql)
+    names = ["x"] if " AS x" in sql else ["a", "b"] if "a, b" in sql or "*" in sql else ["a"]
+    ordered = with_sort_keys(sql, names if "COUNT" not in sql else ["count"], 2)
     assert (ordered.sql, ordered.keys) == (rewritten, keys)
 
 
+def test_golds_without_order_or_limit_are_left_as_they_are():
+    assert with_sort_keys("SELECT a FROM (SELECT a FROM t ORDER BY b) AS s", ["a"], 1) is None
+    assert with_sort_keys("SELECT sqlglot cannot read (this ORDER BY a)", ["a"], 1) is None
+
+
 @pytest.mark.parametrize(
-    "sql", ["SELECT 1", "SELECT a FROM t LIMIT 1 + 1", "SELECT DISTINCT ON (b) a FROM t ORDER BY b"]
+    "sql", ["SELECT a FROM t ORDER BY a OFFSET 1 + 1", "SELECT sqlglot cannot read) this ORDER BY a"]
 )
-def test_golds_that_are_left_as_they_are(sql):
-    assert with_sort_keys(sql) is None
+def test_golds_that_sort_in_a_way_that_cannot_be_followed(sql):
+    ordered = with_sort_keys(sql, ["a"], 1)
+    assert (ordered.sql, ordered.sorts) == ("", True)
 
 
 def answers(ask, shop, *golds, ordered=False):
@@ -108,21 +127,34 @@ def test_order_is_left_out_unless_the_question_asks(ask, shop):
 def test_a_limit_that_cuts_a_tie_accepts_both(ask, shop):
     (answer,) = answers(ask, shop, "SELECT name FROM customer ORDER BY joined LIMIT 2")
     assert answer.rows == (("Ada",),)
-    assert sorted(answer.tied) == [("Bob",), ("Cy",)]
+    (tie,) = answer.ties
+    assert (sorted(tie.rows), tie.count) == ([("Bob",), ("Cy",)], 1)
     assert answer.count == 2
+
+
+def test_an_offset_that_cuts_a_tie_accepts_both(ask, shop):
+    first, second = answers(
+        ask,
+        shop,
+        "SELECT name FROM customer ORDER BY joined OFFSET 2",
+        "SELECT name FROM customer ORDER BY joined OFFSET 1 LIMIT 1",
+    )
+    assert first.rows == (("Di",),)
+    assert [(sorted(tie.rows), tie.count) for tie in first.ties] == [([("Bob",), ("Cy",)], 1)]
+    assert (second.rows, second.ties[0].count, second.count) == ((), 1, 1)
 
 
 def test_a_limit_without_order_accepts_any_rows(ask, shop):
     (answer,) = answers(ask, shop, "SELECT name FROM customer LIMIT 2")
-    assert (answer.rows, len(answer.tied), answer.count) == ((), 4, 2)
+    assert (answer.rows, len(answer.ties[0].rows), answer.count) == ((), 4, 2)
 
 
 def test_offsets_and_clean_cuts_stay_plain(ask, shop):
     first, second = answers(
         ask, shop, "SELECT id FROM customer ORDER BY id LIMIT 2", "SELECT id FROM customer ORDER BY id LIMIT 2 OFFSET 1"
     )
-    assert (first.rows, first.tied) == (((1,), (2,)), ())
-    assert (second.rows, second.tied) == (((2,), (3,)), ())
+    assert (first.rows, first.ties) == (((1,), (2,)), ())
+    assert (second.rows, second.ties) == (((2,), (3,)), ())
 
 
 def test_a_gold_that_fails_is_an_error_of_the_question_set(ask, shop):

@@ -23,7 +23,7 @@ from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from workbench.evals.comparison import Json
+from workbench.evals.cells import Json
 from workbench.evals.sandbox import Table
 
 if TYPE_CHECKING:

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from workbench.errors import EvaluationError
-from workbench.evals.comparison import Expected, Row, canonical, compare
+from workbench.evals.cells import alike, canonical
+from workbench.evals.comparison import Expected, Row, Tie, compare
 from workbench.evals.ordering import Ordered, with_sort_keys
 from workbench.evals.sandbox import QueryFailed, Session, Table
 from workbench.evals.tokens import mask, split_statements
@@ -63,15 +65,16 @@ def _expand_columns(sql: str) -> list[str]:
 
 
 def _fill_group_by(rest: str, chosen: str) -> str:
-    found = _GROUP_BY.search(mask(rest))
-    return rest[: found.end(1)] + chosen + rest[found.end() :] if found else rest
+    for found in reversed([*_GROUP_BY.finditer(mask(rest))]):
+        rest = rest[: found.end(1)] + chosen + rest[found.end() :]
+    return rest
 
 
 def _split_columns(text: str) -> list[str]:
-    """Split at commas outside parentheses and quotes."""
+    """Split at commas outside brackets and quotes."""
     shape, depth, cuts = mask(text), 0, [-1]
     for at, character in enumerate(shape):
-        depth += (character == "(") - (character == ")")
+        depth += (character in "([") - (character in ")]")
         if character == "," and depth == 0:
             cuts.append(at)
     cuts.append(len(text))
@@ -131,30 +134,37 @@ def _weakness(table: Table) -> str:
 
 def _expected(sql: str, table: Table, session: Session, order_matters: bool, max_rows: int) -> Expected:
     """The answer one gold query accepts: with its ties, where they can be found out."""
-    plain = Expected(table.width, tuple(table.rows), len(table.rows))
-    ordered = with_sort_keys(sql)
-    if not table.rows or ordered is None or not (ordered.limits or (order_matters and ordered.sorts)):
+    count = len(table.rows)
+    plain = Expected(table.width, tuple(table.rows), count)
+    ordered = with_sort_keys(sql, table.names, count) if table.rows else None
+    if ordered is None or not (ordered.cuts or (order_matters and ordered.sorts)):
         return plain
+    if order_matters and ordered.sorts:  # without knowing its ties, as it stands
+        plain = Expected(table.width, plain.rows, count, tuple(range(count)))
     try:
-        keyed = session.run(ordered.sql, max_rows)
+        keyed = session.run(ordered.sql or "SELECT", max_rows)
     except QueryFailed:
         return plain
-    count, surplus = len(table.rows), len(keyed.rows)
-    if keyed.truncated or keyed.width - ordered.appended != table.width or surplus < count:
+    if keyed.truncated or keyed.width - ordered.appended != table.width or len(keyed.rows) < ordered.skipped + count:
         return plain
     found = _with_ties(ordered, keyed.rows, table, order_matters)
     return found if compare(found, table.rows, table.width).exact else plain
 
 
 def _with_ties(ordered: Ordered, rows: Sequence[Row], table: Table, order_matters: bool) -> Expected:
-    """Cut the keyed rows into those that must be there and those that tie for the last places."""
+    """Cut the keyed rows into those that must be there and those that tie for the first or the last places."""
     keys = [tuple(canonical(row[place]) for place in ordered.keys) for row in rows]
-    numbers = itertools.accumulate((key != before for before, key in itertools.pairwise(keys)), initial=0)
-    groups = tuple(map(int, numbers))
-    shown = [tuple(row[: table.width]) for row in rows]
-    count = len(table.rows)
-    order = groups[:count] if order_matters and ordered.sorts else None
-    if len(rows) == count:
-        return Expected(table.width, tuple(shown), count, order)
-    first = groups.index(groups[count - 1])
-    return Expected(table.width, tuple(shown[:first]), count, order, tuple(shown[first:]))
+    steps = (not alike(before, key) for before, key in itertools.pairwise(keys))
+    numbers = tuple(itertools.accumulate(map(int, steps), initial=0))
+    answer = slice(ordered.skipped, ordered.skipped + len(table.rows))
+    groups = numbers[answer]
+    sizes, wanted = Counter(numbers), Counter(groups)
+    shown = [(number, tuple(row[: table.width])) for number, row in zip(numbers, rows, strict=True)]
+    cut = [number for number in wanted if wanted[number] < sizes[number]]
+    return Expected(
+        table.width,
+        tuple(row for number, row in shown[answer] if number not in cut),
+        len(groups),
+        groups if order_matters and ordered.sorts else None,
+        tuple(Tie(tuple(row for own, row in shown if own == number), wanted[number], number) for number in cut),
+    )

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from workbench.errors import EvaluationError
-from workbench.evals.comparison import Json
+from workbench.evals.cells import Json, Typed
 
 if TYPE_CHECKING:
     import psycopg
@@ -39,6 +39,16 @@ GRACE_S = 2.0  # how much later than the server's own limit the client gives up
 RECONNECT_S = 10.0  # Postgres restarts itself after a crash of one backend; how long to wait for it
 ATTEMPTS = 3
 TEMP_FILE_LIMIT = "256MB"
+
+# psycopg's names of the types whose values may be outside Python's range, and the tag of their canonical form
+TEMPORAL = {
+    "date": "moment",
+    "timestamp": "moment",
+    "timestamptz": "moment",
+    "time": "time",
+    "timetz": "time",
+    "interval": "interval",
+}
 
 SETTINGS = {
     "search_path": "public",
@@ -282,33 +292,25 @@ class _Context:
 
 @functools.cache
 def _adapters() -> AdaptersMap:
-    """psycopg's loaders, made to hold what Python's types cannot (``infinity``, years BC) as text."""
-    import json
-    from decimal import Decimal
-
+    """psycopg's loaders, made to keep as text what Python's types cannot hold (``infinity``, years BC)."""
     import psycopg
-    from psycopg.adapt import AdaptersMap, Loader
+    from psycopg.adapt import AdaptersMap
     from psycopg.pq import Format
 
-    class JsonLoader(Loader):
-        def load(self, data: Any) -> Json | str:
-            try:
-                value = Json(json.loads(bytes(data), parse_float=Decimal))
-                return value if value.cell else ""
-            except (ValueError, RecursionError):  # thousands of digits, thousands of brackets
-                return bytes(data).decode()
-
     adapters = AdaptersMap(psycopg.adapters)
-    for name in ("date", "time", "timetz", "timestamp", "timestamptz", "interval"):
-        base = psycopg.adapters.get_loader(psycopg.adapters.types[name].oid, Format.TEXT)
-        assert base is not None
-        adapters.register_loader(name, _tolerant(base))
+    for kind in psycopg.adapters.types:
+        if kind.name in TEMPORAL or kind.name.endswith("range") or kind.name == "record":
+            for oid in (kind.oid, kind.array_oid):
+                base = psycopg.adapters.get_loader(oid, Format.TEXT)
+                assert base is not None
+                adapters.register_loader(oid, _tolerant(base, TEMPORAL.get(kind.name, kind.name)))
     for name in ("json", "jsonb"):
-        adapters.register_loader(name, JsonLoader)
+        adapters.register_loader(name, _json_loader())
+    adapters.register_loader("bpchar", _padded_loader())
     return adapters
 
 
-def _tolerant(base: Any) -> type[Loader]:
+def _tolerant(base: Any, tag: str) -> type[Loader]:
     import psycopg
     from psycopg.adapt import Loader
 
@@ -320,7 +322,35 @@ def _tolerant(base: Any) -> type[Loader]:
         def load(self, data: Any) -> Any:
             try:
                 return self._load(data)
-            except (psycopg.DataError, ValueError, OverflowError):
-                return bytes(data).decode()
+            except (psycopg.Error, ValueError, ArithmeticError):
+                return Typed(tag, bytes(data).decode())
 
     return Tolerant
+
+
+def _json_loader() -> type[Loader]:
+    import json
+    from decimal import Decimal
+
+    from psycopg.adapt import Loader
+
+    class JsonLoader(Loader):
+        def load(self, data: Any) -> Json | Typed:
+            try:
+                value = Json(json.loads(bytes(data), parse_float=Decimal))
+                _ = value.cell  # its canonical form is kept; make it where it may fail
+                return value
+            except (ValueError, ArithmeticError, RecursionError):  # thousands of digits, thousands of brackets
+                return Typed("json", bytes(data).decode())
+
+    return JsonLoader
+
+
+def _padded_loader() -> type[Loader]:
+    from psycopg.adapt import Loader
+
+    class PaddedLoader(Loader):
+        def load(self, data: Any) -> Typed:
+            return Typed("padded", bytes(data).decode())
+
+    return PaddedLoader
