@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workbench.evals.cells import Json, Typed, canonical, comparable
+from workbench.evals.cells import Json, canonical
 from workbench.evals.comparison import Expected, Tie, compare
 
 VALUES = st.one_of(

@@ -7,6 +7,7 @@ in a run of many.
 import shutil
 import threading
 import time
+from datetime import date
 from pathlib import Path
 
 import psycopg
@@ -226,8 +227,20 @@ def test_memory_is_limited(admin):
 
 
 def test_the_row_cap_reads_no_further(shop):
-    table = shop.run("SELECT 1 FROM pg_class, pg_class AS b, pg_class AS c, pg_class AS d", timeout_s=5, max_rows=7)
+    table = shop.run("SELECT 1 FROM pg_class", timeout_s=5, max_rows=7)
     assert (len(table.rows), table.truncated) == (7, True)
+
+
+def test_rows_that_are_not_read_may_still_fail(shop):
+    with pytest.raises(QueryFailed, match="over 100000 rows"):
+        shop.run("SELECT 1 FROM pg_class, pg_class AS b, pg_class AS c, pg_class AS d", timeout_s=5, max_rows=7)
+    with pytest.raises(QueryFailed, match="division by zero"):
+        shop.run("SELECT 1 / (100 - i) FROM generate_series(1, 200) AS i", timeout_s=5, max_rows=7)
+
+
+def test_a_query_larger_than_the_socket_takes_at_once(shop):
+    sql = f"SELECT length('{'x' * 3_000_000}')"
+    assert shop.run(sql, timeout_s=5, max_rows=1).rows == [(3_000_000,)]
 
 
 def test_a_session_survives_a_failed_query(shop):
@@ -242,6 +255,36 @@ def test_the_session_is_the_same_everywhere(shop):
     wanted = {"TimeZone": "UTC", "search_path": "public", "max_parallel_workers_per_gather": "0"}
     columns = ", ".join(f"current_setting('{name}')" for name in wanted)
     assert shop.run(f"SELECT {columns}", timeout_s=5, max_rows=1).rows == [tuple(wanted.values())]
+
+
+def test_the_environment_changes_nothing(shop, monkeypatch):
+    for name, value in {"PGTZ": "Asia/Tokyo", "PGDATESTYLE": "German", "PGCLIENTENCODING": "LATIN1"}.items():
+        monkeypatch.setenv(name, value)
+    sql = "SELECT current_setting('TimeZone'), current_setting('DateStyle'), date '2024-02-01', U&'\\2192'"
+    assert shop.run(sql, timeout_s=5, max_rows=1).rows == [("UTC", "ISO, MDY", date(2024, 2, 1), "\u2192")]
+
+
+def test_a_database_keeps_its_own_functions_but_not_those_that_run_as_their_owner(server, admin):
+    script = """
+        CREATE TABLE t (a int); INSERT INTO t VALUES (7); CREATE SEQUENCE s;
+        CREATE FUNCTION seven() RETURNS int LANGUAGE sql AS 'SELECT a FROM t';
+        CREATE FUNCTION wipe() RETURNS int LANGUAGE sql SECURITY DEFINER AS 'DELETE FROM t RETURNING a';
+        CREATE FUNCTION nap() RETURNS void LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(9); END';
+        CREATE FUNCTION unlock() RETURNS void LANGUAGE plpgsql AS 'BEGIN SET transaction_read_only = off; END';
+        CREATE FUNCTION stay() RETURNS void LANGUAGE plpgsql AS
+          'BEGIN LOOP BEGIN PERFORM count(*) FROM generate_series(1, 100000000);
+           EXCEPTION WHEN query_canceled THEN END; END LOOP; END';"""
+    with server.loan("functions", script) as database:
+        assert database.run("SELECT seven(), last_value FROM s", timeout_s=5, max_rows=1).rows == [(7, 1)]
+        for name in ("wipe", "nap", "unlock", "stay"):
+            with pytest.raises(QueryFailed):
+                database.run(f"SELECT {name}()", timeout_s=0.2, max_rows=1)
+        left = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%stay()%' AND pid <> pg_backend_pid()"
+        deadline = time.monotonic() + 20  # it catches its own cancellation, and from Postgres 17 on still ends
+        while admin.info.server_version >= 170000 and admin.execute(left).fetchone() != (0,):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert database.run("SELECT a FROM t", timeout_s=5, max_rows=1).rows == [(7,)]
 
 
 def test_values_python_cannot_hold_come_as_text(shop):

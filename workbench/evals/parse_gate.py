@@ -27,7 +27,7 @@ STEPS_PER_TOKEN = 40  # honest SQL needs up to 4; nested type names, as in ``dat
 
 _QUERY = ("select", "with", "values", "table")
 _FIRST_WORD = re.compile(r"[\s(]*(\w+|\S)")
-_CALL = re.compile(rf"((?:[uU]&)?[\w${QUOTED}]+)\s*\(")
+_CALL = re.compile(rf"(?<![\w$&{QUOTED}])((?:[uU]&)?[\w${QUOTED}]++)\s*+\(")
 _ESCAPE = re.compile(r"\\(?:\+([0-9a-fA-F]{6})|([0-9a-fA-F]{4}))")  # in U&"..."
 _CHANGE = re.compile(
     r"[()]\s*(insert\s+into|delete\s+from|merge\s+into|update\s+(?:only\s+)?[\w.\x01]+(?:\s+(?:as\s+)?\w+)?\s+set)\b",
@@ -91,7 +91,7 @@ def _name(token: str) -> str:
 def _fault_of_tree(sql: str) -> str | None:
     from sqlglot import exp
 
-    tree = _parse(sql)
+    tree = parse(sql)
     if tree is None:
         return None
     if not isinstance(tree, exp.Query | exp.Values):
@@ -110,8 +110,12 @@ def _verb(node: exp.Expr) -> str:
     return str(node.this).upper() if isinstance(node, exp.Command) else node.key.upper()
 
 
-def _parse(sql: str) -> exp.Expr | None:
-    """The tree of one statement; ``None`` when sqlglot cannot read it, or not in reasonable time."""
+def parse(sql: str) -> exp.Expr | None:
+    """sqlglot's tree of one statement that may be anything.
+
+    Returns:
+        ``None`` when sqlglot cannot read it, not in reasonable time, or finds several statements.
+    """
     import sqlglot
     from sqlglot.errors import SqlglotError
 

@@ -23,7 +23,7 @@ from collections.abc import Hashable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -257,6 +257,7 @@ class Server:
             connection.execute(f"REVOKE ALL ON DATABASE {unique} FROM PUBLIC")
             connection.execute(f"GRANT CONNECT ON DATABASE {unique} TO {self.role}")
         with self._connect(unique) as connection:
+            connection.execute(sandbox.FORMATS.encode())  # dates and times mean what they mean to candidates
             run_script(connection, script)
             connection.execute(sandbox.LOCK_DOWN.format(role=self.role).encode())
 
@@ -273,7 +274,7 @@ class Server:
 
 def _key(script: str) -> Hashable:
     """What makes two databases the same; rows may say ``CURRENT_DATE``, so the day is part of it."""
-    return hashlib.sha256(script.encode(errors="surrogatepass")).digest(), date.today()
+    return hashlib.sha256(script.encode(errors="surrogatepass")).digest(), datetime.now(UTC).date()
 
 
 def run_script(connection: psycopg.Connection, script: str) -> None:

@@ -15,6 +15,7 @@ import re
 
 from workbench.declining import declines
 from workbench.evals.extraction import extract_sql
+from workbench.evals.parse_gate import parse
 from workbench.evals.tokens import mask
 
 MAX_LENGTH = 20_000  # characters; nobody declines at such length, and hostile text must not keep the scorer busy
@@ -48,14 +49,9 @@ def is_refusal(answer: str) -> bool:
 
 def _selected_texts(sql: str) -> list[str] | None:
     """The texts a query selects without reading anything; empty for any other query, ``None`` for what is none."""
-    import sqlglot
     from sqlglot import exp
-    from sqlglot.errors import SqlglotError
 
-    try:
-        tree = sqlglot.parse_one(sql, dialect="postgres") if sql else None
-    except (SqlglotError, RecursionError):
-        return None
+    tree = parse(sql)
     if not isinstance(tree, exp.Query):
         return None
     parts = {name for name, value in tree.args.items() if value}

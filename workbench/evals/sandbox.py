@@ -5,24 +5,28 @@ Every layer below stops something that the others let through:
 * a role of its own that owns nothing and may only SELECT; no superuser, no TEMP, no other database;
 * EXECUTE revoked on every volatile catalog function but a handful (``random``, ``clock_timestamp`` ...): sleeping,
   files, large objects, advisory locks, signals to other sessions, sequences, SQL run from text. READ ONLY
-  stops none of these, and a list of the allowed ages better than one of the denied;
+  stops none of these, and a list of the allowed ages better than one of the denied. So with functions in C and those
+  that run as their owner; a database's own functions in SQL and PL/pgSQL can do no more than their caller, and stay;
 * a READ ONLY transaction that is rolled back, on a fresh connection per candidate;
 * the extended protocol, which takes one statement only, and ``DECLARE CURSOR``, which takes only a query;
-* ``statement_timeout`` in the server, and a deadline here in case the server is too busy to look;
-* ``temp_file_limit`` (ends runaway recursion in a second), a row cap (the cursor is asked for no
-  more), a byte cap (rows are read one by one, so what is too much is never held), and, for the
-  embedded server on Linux, a limit on each backend's address space.
+* ``statement_timeout`` in the server, a deadline here in case the server is too busy to look, and
+  ``transaction_timeout`` (Postgres 17 and later) for functions that catch their own cancellation;
+* ``temp_file_limit`` (ends runaway recursion in a second, and keeps what a cursor has ready below it), a row cap (no
+  more are read than are needed; the others are counted and thrown away, up to a limit), a byte cap (rows are read
+  one by one, so what is too much is never held), and, for the embedded server on Linux, a limit on each backend's
+  address space.
 
 Figures must not wobble either: UTC, no parallel workers (parallel float sums differ by
-run), fixed search_path and formats.
+run), fixed search_path, formats and locale, whatever the server's or the environment's (``PGTZ``).
 """
 
 from __future__ import annotations
 
 import functools
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +38,7 @@ if TYPE_CHECKING:
     from psycopg.adapt import AdaptersMap, Loader
     from psycopg.pq.abc import PGresult
 
+MOST_ROWS = 100_000  # a query with more is a runaway, and fails
 MAX_BYTES = 64 * 2**20  # of one result, as text
 GRACE_S = 2.0  # how much later than the server's own limit the client gives up
 RECONNECT_S = 10.0  # Postgres restarts itself after a crash of one backend; how long to wait for it
@@ -53,9 +58,13 @@ TEMPORAL = {
 SETTINGS = {
     "search_path": "public",
     "TimeZone": "UTC",
-    "DateStyle": "ISO",
+    "DateStyle": "ISO,MDY",
     "IntervalStyle": "postgres",
     "extra_float_digits": "1",
+    "lc_monetary": "C",
+    "lc_numeric": "C",
+    "lc_time": "C",
+    "default_text_search_config": "pg_catalog.english",
     "max_parallel_workers_per_gather": "0",
     "jit": "off",
     "lock_timeout": "1000",
@@ -63,17 +72,25 @@ SETTINGS = {
     "standard_conforming_strings": "on",
 }
 
+# Said once more after connecting, and before loading: libpq's environment variables beat the options.
+FORMATS = "".join(
+    f"SET {name} = '{SETTINGS[name]}';"
+    for name in ("TimeZone", "DateStyle", "IntervalStyle", "standard_conforming_strings")
+)
+
 # Run in each database by its owner, after loading.
 LOCK_DOWN = """
 DO $body$
 DECLARE item text;
 BEGIN
   FOR item IN
-    SELECT p.oid::regprocedure::text FROM pg_catalog.pg_proc AS p
+    SELECT p.oid::regprocedure::text FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_language AS l ON l.oid = p.prolang
     WHERE p.prokind <> 'a' AND p.prorettype <> 'trigger'::regtype
-      AND (p.provolatile = 'v' AND p.proname <> ALL (ARRAY[
+      AND (p.provolatile = 'v' AND (NOT l.lanpltrusted OR p.pronamespace = 'pg_catalog'::regnamespace)
+           AND p.proname <> ALL (ARRAY[
              'random', 'random_normal', 'gen_random_uuid', 'uuidv4', 'uuidv7', 'clock_timestamp', 'timeofday',
-             'array_sample', 'array_shuffle'])
+             'array_sample', 'array_shuffle', 'pg_relation_size', 'pg_table_size', 'pg_indexes_size',
+             'pg_total_relation_size', 'pg_database_size'])
         OR p.prosecdef
         OR p.proname ~ '^(txid_current|pg_current_xact_id|pg_stat_get_activity|(table|schema|database)_to_xml)')
   LOOP
@@ -86,6 +103,7 @@ BEGIN
     EXECUTE 'REVOKE CREATE ON SCHEMA ' || item || ' FROM PUBLIC';
     EXECUTE 'GRANT USAGE ON SCHEMA ' || item || ' TO {role}';
     EXECUTE 'GRANT SELECT ON ALL TABLES IN SCHEMA ' || item || ' TO {role}';
+    EXECUTE 'GRANT SELECT ON ALL SEQUENCES IN SCHEMA ' || item || ' TO {role}';
   END LOOP;
   FOR item IN SELECT relid::regclass::text FROM pg_catalog.pg_stat_user_tables
   LOOP
@@ -94,6 +112,9 @@ BEGIN
 END
 $body$
 """
+
+
+_RUNNING_AGAIN = threading.Lock()  # what crashes the server must not crash others' second attempt
 
 
 class QueryFailed(Exception):
@@ -136,16 +157,28 @@ class Session:
         import psycopg
 
         try:
-            return psycopg.connect(self.conninfo, autocommit=True, options=self.options, context=_Context())
+            connection = psycopg.connect(
+                self.conninfo, autocommit=True, options=self.options, client_encoding="utf8", context=_Context()
+            )
         except psycopg.OperationalError as error:
             raise EvaluationError(f"cannot connect to Postgres; see that it runs and run again: {error}") from error
+        limit_ms = round(1000 * (2 * self.timeout_s + GRACE_S))
+        modern = connection.info.server_version >= 170000
+        connection.pgconn.exec_(f"{FORMATS} {f'SET transaction_timeout = {limit_ms}' if modern else ''}".encode())
+        return connection
 
     def close(self) -> None:
         """Drop the connection; a query still running is ended by the server."""
         self.connection.close()
 
-    def run(self, sql: str, max_rows: int, max_bytes: int = MAX_BYTES) -> Table:
+    def run(self, sql: str, max_rows: int, max_bytes: int = MAX_BYTES, most_rows: int | None = None) -> Table:
         """Run one query read-only and roll back.
+
+        Args:
+            sql: the query.
+            max_rows: rows that are read.
+            max_bytes: most bytes of the rows that are read.
+            most_rows: rows from which on the query counts as failed; default any number may be left unread.
 
         Raises:
             QueryFailed: anything wrong with the query.
@@ -157,6 +190,8 @@ class Session:
             self._command("BEGIN READ ONLY")
             self._command(f"DECLARE answer NO SCROLL CURSOR FOR\n{sql}")
             table = self._fetch(max_rows, max_bytes)
+            if most_rows and table.truncated:
+                self._count_on(max_rows, most_rows)
             self._command("ROLLBACK")
         except QueryFailed:
             self._clean_up()
@@ -172,9 +207,15 @@ class Session:
         else:
             self.connection.close()
 
-    def _command(self, sql: str) -> None:
-        for _ in self._results(sql):
-            pass
+    def _command(self, sql: str) -> int | None:
+        """Run a statement that returns no rows; gives the number of rows it went over, where it tells."""
+        return [result.command_tuples for result in self._results(sql)][-1]
+
+    def _count_on(self, max_rows: int, most_rows: int) -> None:
+        """Let the query run on without reading its rows, so that it fails as it would if they were read."""
+        more = max(1, most_rows - max_rows)
+        if self._command(f"MOVE FORWARD {more} IN answer") == more:
+            raise QueryFailed(f"returns over {most_rows} rows")
 
     def _fetch(self, max_rows: int, max_bytes: int) -> Table:
         """Read row by row, so that what exceeds the byte cap is never held."""
@@ -206,8 +247,8 @@ class Session:
             wire.send_query_params(_encode(sql), None)
             wire.set_single_row_mode()
             while True:
-                while wire.flush() or wire.is_busy():
-                    self._wait(deadline)
+                while (unsent := wire.flush()) or wire.is_busy():
+                    self._wait(deadline, bool(unsent))
                     wire.consume_input()
                 result = wire.get_result()
                 if result is None:
@@ -221,11 +262,13 @@ class Session:
         if failure:
             raise failure
 
-    def _wait(self, deadline: float) -> None:
+    def _wait(self, deadline: float, unsent: bool) -> None:
+        """Until the server has something to say, or takes more of what it is still to be told."""
         import selectors
 
         with selectors.DefaultSelector() as selector:
-            selector.register(self.connection.pgconn.socket, selectors.EVENT_READ)
+            events = selectors.EVENT_READ | (selectors.EVENT_WRITE if unsent else 0)
+            selector.register(self.connection.pgconn.socket, events)
             if not selector.select(max(0.0, deadline - time.monotonic())) and time.monotonic() >= deadline:
                 raise QueryFailed(f"no answer within {self.timeout_s:g} s")
 
@@ -234,20 +277,26 @@ def run_once(conninfo: str, sql: str, *, timeout_s: float, max_rows: int) -> Tab
     """Run one query on a connection of its own.
 
     Should the server drop the connection (a crash of any backend makes Postgres drop them all), the query is
-    run again; if it happens every time, it is the query's fault.
+    run again, while no other is run again; if it happens every time, it is the query's fault.
 
     Raises:
-        QueryFailed: anything wrong with the query.
+        QueryFailed: anything wrong with the query, ``MOST_ROWS`` or more rows among it.
         EvaluationError: the server is gone and does not come back.
     """
-    for _ in range(ATTEMPTS):
-        with closing(_connect(conninfo, timeout_s)) as session:
-            try:
-                return session.run(sql, max_rows)
-            except Disconnected:
-                time.sleep(0.3)  # until the server has noticed the crash itself and stopped taking connections
+    with suppress(Disconnected):
+        return _run_connected(conninfo, sql, timeout_s, max_rows)
+    with _RUNNING_AGAIN:
+        for _ in range(ATTEMPTS - 1):
+            time.sleep(0.3)  # until the server has noticed the crash itself and stopped taking connections
+            with suppress(Disconnected):
+                return _run_connected(conninfo, sql, timeout_s, max_rows)
     _connect(conninfo, timeout_s).close()
     raise QueryFailed(f"the server closed the connection, {ATTEMPTS} times")
+
+
+def _run_connected(conninfo: str, sql: str, timeout_s: float, max_rows: int) -> Table:
+    with closing(_connect(conninfo, timeout_s)) as session:
+        return session.run(sql, max_rows, most_rows=MOST_ROWS)
 
 
 def _connect(conninfo: str, timeout_s: float) -> Session:
@@ -341,7 +390,7 @@ def _json_loader() -> type[Loader]:
                 _ = value.cell  # its canonical form is kept; make it where it may fail
                 return value
             except (ValueError, ArithmeticError, RecursionError):  # thousands of digits, thousands of brackets
-                return Typed("json", bytes(data).decode())
+                return Typed("json text", bytes(data).decode())
 
     return JsonLoader
 
