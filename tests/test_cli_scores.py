@@ -138,7 +138,7 @@ def mine(tmp_path_factory):
     (folder / "questions.csv").write_text(
         "question,query\nWhich a?,SELECT a FROM t\nHow many?,SELECT COUNT(*) FROM t\n"
     )
-    for name, second in (("new", "SELECT 3"), ("old", "SELECT 2")):
+    for name, second in (("new", "SELECT 2"), ("old", "SELECT COUNT(b) FROM t")):  # new: right by chance
         answers = [{"question_id": "0", "text": "SELECT a FROM t"}, {"question_id": "1", "text": second}]
         (folder / f"{name}.jsonl").write_text(lines(*answers))
     return folder

@@ -158,7 +158,7 @@ def test_the_table_shows_both_scores_and_the_flips():
     assert [row[0] for row in table.rows[1:]] == ["category/date", "category/where", "hardness/easy"]
     assert table.rows[2][-1] == "-1 +1"
     assert "1 answers lost, 1 gained, difference +0.0 points" in legend(one)
-    assert "1 single cell, of which 1 answers were chance hits" in legend(one)
+    assert "1 single cell; 1 matched by chance, as other rows show." in legend(one)
 
 
 def test_refusals_stand_apart():

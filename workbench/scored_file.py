@@ -155,9 +155,13 @@ def score_set(
     Raises:
         EvaluationError: a database does not load, a gold fails, or the server is gone.
     """
-    from workbench.evals.sql_accuracy import score_predictions
+    from workbench.evals.sql_accuracy import Extras, score_predictions
 
-    options: dict[str, Any] = {"timeout_s": timeout_s, "broadcasting": broadcasting, "progress": progress}
+    options: dict[str, Any] = {
+        "timeout_s": timeout_s,
+        "extras": Extras(broadcasting=broadcasting),
+        "progress": progress,
+    }
 
     def verdicts(answers: Sequence[Prediction]) -> list[Verdict]:
         texts = [one.text for one in answers]
@@ -208,6 +212,7 @@ def set_record(scored: ScoredSet) -> dict[str, Any]:
         "exact": sum(one.exact for one in verdicts if one.answerable),
         "weak_golds": _weak(scored),
         "chance_hits": [one.question_id for one in verdicts if one.chance_hit],
+        "untold": [one.question_id for one in verdicts if _untold(one)],
         "flips": None,
     }
     if before is not None:
@@ -217,6 +222,11 @@ def set_record(scored: ScoredSet) -> dict[str, Any]:
             "flipped": [asdict(one) for one in flipped(before, verdicts)],
         }
     return found
+
+
+def _untold(verdict: Verdict) -> bool:
+    """Whether it is right on a weak gold about which no other rows tell."""
+    return bool(verdict.weak) and verdict.verdict == "correct" and verdict.chance_hit is None
 
 
 def _weak(scored: ScoredSet) -> dict[str, list[str]]:
@@ -259,8 +269,9 @@ def legend(scored: ScoredSet) -> str:
     lines = [f"{counts}; {found['exact']} with the gold's columns exactly."]
     if found["weak_golds"]:
         weak = ", ".join(f"{len(ids)} {why}" for why, ids in found["weak_golds"].items())
-        hits = f", of which {len(found['chance_hits'])} answers were chance hits" if found["chance_hits"] else ""
-        lines.append(f"Weak golds, which luck could match: {weak}{hits}.")
+        hits = f"; {len(found['chance_hits'])} matched by chance, as other rows show" if found["chance_hits"] else ""
+        untold = f"; {len(found['untold'])} right answers that no other rows could check" if found["untold"] else ""
+        lines.append(f"Weak golds, which luck could match: {weak}{hits}{untold}.")
     if scored.reference is not None:
         pairs = flips(scored.reference, scored.verdicts)
         low, high = (100 * limit for limit in pairs.interval)

@@ -10,7 +10,7 @@ from workbench.evals.defog import DefogGold, DefogMatch, expand_as_defog, match_
 from workbench.evals.defog_frames import Asked, Result
 from workbench.evals.golds import run_golds
 from workbench.evals.sandbox import Table
-from workbench.evals.sql_accuracy import score_predictions
+from workbench.evals.sql_accuracy import Extras, score_predictions
 from workbench.evals.statistics import summarize
 
 RIGHT, PARTLY, WRONG = DefogMatch(True, True), DefogMatch(False, True), DefogMatch(False, False)
@@ -172,7 +172,7 @@ def test_verdicts_carry_both_scores(ask, server):
 def test_scoring_repeats_the_fault_only_when_asked_for(ask, server):
     questions, answers = ask("SELECT COUNT(*) FROM customer"), ["SELECT 1 WHERE false"]
     for broadcasting in (False, True):
-        (verdict,) = score_predictions(questions, answers, server, broadcasting=broadcasting)
+        (verdict,) = score_predictions(questions, answers, server, extras=Extras(broadcasting=broadcasting))
         assert (verdict.verdict, verdict.defog_correct) == ("incorrect", broadcasting)
 
 

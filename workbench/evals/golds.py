@@ -120,11 +120,12 @@ def _run(question: Question, session: Session, max_rows: int) -> Gold:
             )
         answers.append(_expected(sql, table, session, question.order_matters, max_rows))
         tables.append(table)
-        weak += filter(None, [_weakness(table)])
+        weak += filter(None, [weakness(table)])
     return Gold(tuple(answers), weak[0] if weak else "", tuple(tables))
 
 
-def _weakness(table: Table) -> str:
+def weakness(table: Table) -> str:
+    """Why luck could match a result: ``empty``, ``all NULL``, ``single cell``; or empty."""
     if not table.rows:
         return "empty"
     if all(value is None for row in table.rows for value in row):

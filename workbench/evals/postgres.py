@@ -124,7 +124,30 @@ class Server:
         Raises:
             EvaluationError: the files are missing or their SQL fails.
         """
-        return self._borrow(name, question_set.script(name)).database.result()
+        return self.keep(name, question_set.script(name))
+
+    def keep(self, name: str, script: str) -> Database:
+        """The database a script makes; it stays loaded until the server is closed.
+
+        Raises:
+            EvaluationError: the script fails.
+        """
+        return self._borrow(name, script).database.result()
+
+    def change(self, database: Database, script: str) -> None:
+        """Run SQL in a loaded database as its owner.
+
+        Raises:
+            EvaluationError: the script fails.
+        """
+        import psycopg
+        from psycopg.conninfo import conninfo_to_dict
+
+        try:
+            with self._connect(str(conninfo_to_dict(database.conninfo)["dbname"])) as connection:
+                run_script(connection, script)
+        except (psycopg.Error, ValueError) as error:
+            raise EvaluationError(f"database {database.name!r} does not change: {error}") from error
 
     @contextmanager
     def loan(self, name: str, script: str) -> Iterator[Database]:

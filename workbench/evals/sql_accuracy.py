@@ -31,6 +31,7 @@ from workbench.evals.parse_gate import gate
 from workbench.evals.postgres import Database, Server
 from workbench.evals.refusals import is_refusal
 from workbench.evals.sandbox import QueryFailed, Table
+from workbench.evals.second_copy import Weak, confirm
 from workbench.processors import available_processors
 from workbench.questions import Question, QuestionSet
 
@@ -56,7 +57,8 @@ class Verdict:
         sql: the statement that was scored.
         weak: why luck could match the gold (``empty``, ``all NULL``, ``single cell``), or empty.
         seconds: how long the query ran, with its connection.
-        chance_hit: whether a correct answer to a weak gold fails on a second copy of the data; ``None`` unless tried.
+        chance_hit: whether what is right on a weak gold fails on other rows (``workbench.evals.second_copy``), which
+            makes it incorrect; ``None`` where it was not tried, or no rows tell.
         defog_correct: correct by sql-eval's own rules; ``None`` unless scored so.
         defog_exact: sql-eval's ``exact_match``; ``None`` unless scored so.
         answerable: whether the database can answer the question; where not, it counts among the refusals only.
@@ -94,13 +96,26 @@ class Attempt:
     defog: defog.DefogGold | None = None
 
 
+@dataclass(frozen=True)
+class Extras:
+    """What is found out besides the verdicts on the given rows.
+
+    Attributes:
+        second_copy: whether a right answer to a weak gold is right on other rows too; a verdict may become incorrect.
+        broadcasting: let ``defog_correct`` repeat a fault of sql-eval since May 2024; see ``workbench.evals.defog``.
+    """
+
+    second_copy: bool = True
+    broadcasting: bool = False
+
+
 def score_predictions(
     question_set: QuestionSet,
     answers: list[str],
     server: Server,
     *,
     timeout_s: float = TIMEOUT_S,
-    broadcasting: bool = False,
+    extras: Extras | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Verdict]:
     """Score one answer per question.
@@ -110,7 +125,7 @@ def score_predictions(
         answers: the model's texts, in the order of the questions.
         server: where to run them; keep it open between artifacts.
         timeout_s: time limit of each candidate.
-        broadcasting: let ``defog_correct`` repeat a fault of sql-eval since May 2024; see ``workbench.evals.defog``.
+        extras: what is found out besides; default all of it.
         progress: called with (answers done, answers in all) after each.
 
     Returns:
@@ -119,7 +134,7 @@ def score_predictions(
     Raises:
         EvaluationError: a database does not load, a gold fails, or the server is gone.
     """
-    questions = question_set.questions
+    questions, wanted = question_set.questions, extras or Extras()
     if len(answers) != len(questions):
         raise EvaluationError(f"{len(answers)} answers for {len(questions)} questions; give one answer each")
     databases, golds = _golds(question_set.answerable(), server, MAX_ROWS)
@@ -128,10 +143,12 @@ def score_predictions(
         if question.id not in golds:
             return Attempt(question.id, answer, None, None)
         gold, database = golds[question.id], databases[question.db_name]
-        return Attempt(question.id, answer, gold, database, defog.prepare_gold(question, gold, database, broadcasting))
+        rules = defog.prepare_gold(question, gold, database, wanted.broadcasting)
+        return Attempt(question.id, answer, gold, database, rules)
 
     attempts = [attempt(question, answer) for question, answer in zip(questions, answers, strict=True)]
-    return score_attempts(attempts, timeout_s, progress)
+    verdicts = score_attempts(attempts, timeout_s, progress)
+    return confirm(Weak(question_set, golds, server), verdicts, timeout_s) if wanted.second_copy else verdicts
 
 
 def score_attempts(
