@@ -181,7 +181,7 @@ def judge(accept: Accept, question_set: QuestionSet, verdicts: Sequence[Verdict]
         reason="",
         loss_max_points=accept.sql_accuracy_loss_max,
         confidence=accept.confidence,
-        loss_points=-100 * found.difference,
+        loss_points=100 * (found.right_to_wrong - found.wrong_to_right) / found.questions,
         loss_bounds_points=(100 * least, 100 * greatest),
         method=GATE_METHOD,
         question_set=question_set.name,
