@@ -63,7 +63,7 @@ def test_refuted(asked):
 def test_not_enough_questions_says_how_many_would_be(asked):
     found = judged(asked, both=18, lost=1, gained=0, neither=1)
     assert found.verdict == "not enough questions"
-    assert found.questions_needed == questions_needed(2 / 22, 0.02, 0.95, lost=1, asked=20)
+    assert found.questions_needed == questions_needed(2 / 22, 0.02, 0.95, seen=Pairs(18, 1, 0, 1))
     assert f"about {found.questions_needed} would prove it" in found.reason
 
 

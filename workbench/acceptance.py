@@ -204,9 +204,8 @@ def _needed(found: Flips, limit: float, confidence: float) -> int:
     """
     from workbench.evals.paired import questions_needed
 
-    lost = found.right_to_wrong - found.wrong_to_right
     discordance = (found.right_to_wrong + found.wrong_to_right + 1) / (found.questions + 2)
-    return questions_needed(discordance, limit, confidence, lost=lost, asked=found.questions)
+    return questions_needed(discordance, limit, confidence, seen=found.pairs)
 
 
 def _reason(record: Acceptance) -> str:
