@@ -199,7 +199,7 @@ def tells(given: Gold, other: Gold) -> bool:
     for table, answer, new, expected in zip(given.tables, given.answers, other.tables, other.answers, strict=True):
         if not weakness(table):
             continue
-        if weakness(new) in ("empty", "all NULL") or (expected.tied and not answer.tied):
+        if weakness(new) in ("empty", "all NULL") or (expected.ties and not answer.ties):
             return False
         if any(compare(one, table.rows, table.width).correct for one in other.answers):
             return False
