@@ -40,6 +40,7 @@ from workbench.evals.extraction import extract_sql
         ("Select the rows:\n\n```sql\nSELECT 1\n```", "SELECT 1"),
         ("SELECT 1;\n```\n\nOr:\n\n```sql\nSELECT 2\n```", "SELECT 1"),
         ("SELEC 1\n```", "SELEC 1"),
+        ("sql\nSELECT 1\n```", "SELECT 1"),
         ("Sure:\n```\nSELEC 1\n```", "SELEC 1"),
         ("<think>\n```sql\nSELECT 3\n```\n</think>\n```sql\nSELECT 1\n```", "SELECT 1"),
         ("It's one. </think> SELECT 1", "SELECT 1"),

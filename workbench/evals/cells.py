@@ -25,9 +25,10 @@ from types import NoneType
 from typing import Any, Self
 
 TOLERANCE = 1e-9  # relative, for doubles
+CHAIN = 4  # times the tolerance, from which on a chain of values is long
 NOISE = 1e-12  # relative; how far sums of the same doubles in another order may lie apart
 
-NESTED = {"array", "json", "object", "range"}  # tags of cells that hold a tuple of cells
+NESTED = {"array", "record", "json", "object", "range"}  # tags of cells that hold a tuple of cells
 
 Cell = tuple[str, Any]
 
@@ -112,7 +113,7 @@ _FORMS: dict[type, Callable[[Any], Cell]] = {
     timedelta: lambda value: ("interval", value),
     bytes: lambda value: ("bytes", value),
     list: lambda value: ("array", tuple(_parts(value))),
-    tuple: lambda value: ("array", tuple(_parts(value))),
+    tuple: lambda value: ("record", tuple(_parts(value))),
     dict: lambda value: ("object", tuple(_parts(value))),
     Json: lambda value: value.cell,
     Typed: lambda value: value.cell,
@@ -178,14 +179,14 @@ def _close(one: float | None, other: float | None, tolerance: float = TOLERANCE)
 def _name(gold: set[float], candidate: set[float]) -> tuple[dict[float, int], dict[float, int]]:
     """Numbers for the values of both columns; equal numbers mean equal values.
 
-    Values that lie within the tolerance of each other, all of them, get one number. Where they form a longer
-    chain (seconds since 1970 do), a candidate's value takes the number of the gold's value nearest to it.
+    Neighbours within the tolerance get one number, as long as they form no long chain (seconds since 1970 do); of
+    those, a candidate's value takes the number of the gold's value nearest to it.
     """
     gold_names: dict[float, int] = {}
     candidate_names: dict[float, int] = {}
     for run in _runs(sorted(gold | candidate), TOLERANCE):
         number = len(gold_names) + len(candidate_names)
-        if _close(run[0], run[-1]):
+        if _close(run[0], run[-1], CHAIN * TOLERANCE):
             gold_names |= dict.fromkeys(gold.intersection(run), number)
             candidate_names |= dict.fromkeys(candidate.intersection(run), number)
             continue

@@ -26,7 +26,7 @@ _STATEMENT = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 _THOUGHT = re.compile(r"(?s:\s*<think>.*?</think>)|(?s:.*?</think>)")
-_WRAPPER = re.compile(r"\s*(?:\[SQL\]|<sql>|<s>)", re.IGNORECASE)
+_WRAPPER = re.compile(r"\s*(?:\[SQL\]|<sql>|<s>|(?:sql|postgres|postgresql)[ \t\r]*\n)", re.IGNORECASE)
 _FENCE = re.compile(
     r"""(?:`{3,}|(?m:^[ \t]{0,9}+)~{3,})[ \t]*
         (?P<language>(?:sql|postgres|postgresql|psql|pgsql|plpgsql)\b|\w+(?=[ \t\r]*\n))?""",
@@ -81,7 +81,7 @@ def _block(text: str) -> str:
 
 
 def _unwrap(text: str) -> str:
-    """The text after a model's thoughts and after a leading ``[SQL]``, ``<sql>`` or ``<s>``."""
+    """The text after a model's thoughts and a leading ``[SQL]``, ``<sql>``, ``<s>``, or the rest of an opened fence."""
     if not _STATEMENT.match(mask(text)) and (thought := _THOUGHT.match(text)):
         text = text[thought.end() :]
     while found := _WRAPPER.match(text):

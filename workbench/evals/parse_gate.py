@@ -45,6 +45,7 @@ DENIED_FUNCTIONS = re.compile(
       | pg_stat_(?:reset|statements_reset)\w* | pg_log_\w+ | pg_(?:restore|clear)_\w+_stats
       | lo_(?:import|export|creat|create|open|close|from_bytea|get|put|unlink|(?:l?seek|l?tell|truncate)(?:64)?)
       | loread | lowrite | (?:query|cursor|table|schema|database)_to_xml\w*
+      | pg_current_logfile | pg_hba_file_rules | pg_ident_file_mappings | pg_show_all_file_settings
       | txid_current(?:_if_assigned)? | pg_current_xact_id\w* | binary_upgrade_\w+""",
     re.VERBOSE,
 )

@@ -165,6 +165,8 @@ class Session:
         limit_ms = round(1000 * (2 * self.timeout_s + GRACE_S))
         modern = connection.info.server_version >= 170000
         connection.pgconn.exec_(f"{FORMATS} {f'SET transaction_timeout = {limit_ms}' if modern else ''}".encode())
+        if connection.closed:
+            raise EvaluationError("Postgres closed the connection at once; see its log and run again")
         return connection
 
     def close(self) -> None:
