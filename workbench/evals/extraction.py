@@ -36,17 +36,18 @@ _TAG = (
     r"</?(?:s|sql|SQL|think|answer|eos|EOS|EOT|end_of_turn)>|<[|\uff5c][^|\uff5c<>\n]{1,40}[|\uff5c]>"
     r"|\[/?(?:SQL|INST|QUESTION|ANSWER|SCHEMA)\]|\#\#\#"
 )
-_WORDS = "This|The|That|These|Here|It|You|We|Please|Let|However|Alternatively|Also|Hope|In this|I"
+_WORDS = "This|The|That|These|Here|It|You|We|Please|Let|However|Alternatively|Also|Hope|In this|Note that|I"
 _LABELS = "Explanation|Notes?|Question|Answer|Output|Results?|Instructions"
 _CLAUSES = (
     "select|from|where|and|or|not|join|left|right|inner|outer|full|cross|natural|on|using|group|order|by|having|limit|"
     "offset|fetch|union|except|intersect|with|as|case|when|then|else|end|in|like|between|window|values|distinct"
 )
+_SPEECH = rf"(?:{_WORDS})(?:['\u2019]\w+)?,? (?!(?i:{_CLAUSES})\b)[A-Za-z]".replace(" ", "[ ]")
 _SENTENCE = rf"(?!(?i:{_CLAUSES})\b)[A-Z][a-z']+,?(?:[ ](?!(?i:{_CLAUSES})\b)[a-z][a-z'-]*,?){{2}}"
 _BLANK_LINE = r"\n[ \t\r]{0,99}+\n\s{0,99}+"
 _END = re.compile(
     rf"""`{{3}} | (?m:^[ \t]{{0,9}}+)~{{3}} | {_TAG}
-      | {_BLANK_LINE}(?:(?:{_WORDS.replace(" ", "[ ]")}|{_LABELS})\b(?!\s*[.(]) | \*\*\w | \#{{1,6}}[ ]\w | {_SENTENCE})
+      | {_BLANK_LINE}(?:{_SPEECH} | Explanation\s | \*\*\w | \#{{1,6}}[ ]\w | {_SENTENCE})
       | \n\s{{0,99}}+(?:(?:{_LABELS})[ \t]*:(?!:) | (?:This|The)[ ](?:query|SQL|statement|above|code)\b)""",
     re.VERBOSE,
 )

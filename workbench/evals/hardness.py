@@ -19,6 +19,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from workbench.errors import EvaluationError
+from workbench.evals.parse_gate import parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,13 +56,12 @@ def hardness(sql: str, *, spider: bool = False) -> str:
 
 
 def _parse(sql: str) -> exp.Expr:
-    import sqlglot
-    from sqlglot.errors import SqlglotError
-
-    try:
-        return sqlglot.parse_one(sql, dialect="postgres")
-    except SqlglotError as error:
-        raise EvaluationError(f"cannot class the hardness of {sql!r}; correct its SQL: {error}") from error
+    tree = parse(sql)
+    if tree is None:
+        raise EvaluationError(
+            f"cannot class the hardness of {sql!r}, which sqlglot does not read; write it more plainly"
+        )
+    return tree
 
 
 def _first_select(tree: exp.Expr) -> tuple[exp.Expr, int]:

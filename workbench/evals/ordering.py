@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from workbench.evals.parse_gate import parse
 from workbench.evals.tokens import mask
 
 if TYPE_CHECKING:
@@ -78,14 +79,9 @@ def with_sort_keys(sql: str, names: Sequence[str], count: int) -> Ordered | None
 
 def _parse(sql: str) -> Any:
     """The tree of one query, out of its brackets; ``None`` when sqlglot cannot read it."""
-    import sqlglot
     from sqlglot import exp
-    from sqlglot.errors import SqlglotError
 
-    try:
-        tree: Any = sqlglot.parse_one(sql, dialect="postgres")
-    except (SqlglotError, RecursionError):
-        return None
+    tree: Any = parse(sql)
     while isinstance(tree, exp.Subquery) and not any(value for part, value in tree.args.items() if part != "this"):
         tree = tree.this
     return tree if isinstance(tree, exp.Query) else None
