@@ -71,6 +71,13 @@ def test_what_the_manifest_lists_is_uploaded_and_nothing_else(hub, folder, tmp_p
     assert f"me/nano-gguf/commit/{COMMIT}" in done.stdout
 
 
+def test_what_the_gate_could_not_tell_is_said(hub, folder, tmp_path):
+    change(folder, acceptance={"verdict": "not enough questions", "reason": "8 questions leave much open"})
+    done = run(hub, tmp_path, folder, "--to", "me/nano-gguf")
+    assert done.returncode == 0
+    assert "its accuracy gate: not enough questions: 8 questions leave much open" in done.stdout
+
+
 def test_a_public_repository_that_is_there_already(hub, folder, tmp_path):
     assert run(hub, tmp_path, folder, "--to", "me/nano-gguf", "--public").returncode == 0
     assert hub.private == {"me/nano-gguf": False}

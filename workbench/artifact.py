@@ -39,7 +39,7 @@ class Manifest:
         architecture: the source's ``model_type``.
         prompt: name of the prompt the model was trained on.
         format: the format's name.
-        recipe: the whole recipe, options completed.
+        recipe: the recipe but for its accuracy gate, options completed.
         source: id, revision and digest of the checkpoint.
         files: every file but the manifest.
         weight_bytes: bytes of the weight files.

@@ -216,7 +216,7 @@ def _manifest(job: Job, folder: Path, details: dict[str, Any]) -> Manifest:
         architecture=checkpoint.architecture,
         prompt=checkpoint.prompt.name,
         format=job.recipe.format,
-        recipe=job.recipe.model_dump(mode="json"),
+        recipe=job.recipe.model_dump(mode="json", exclude={"accept"}),  # a gate may change; ``acceptance`` tells which
         source={"id": checkpoint.id, "revision": checkpoint.revision, "digest": checkpoint.digest},
         files=(),
         weight_bytes=weight_bytes,

@@ -65,6 +65,8 @@ def push(request: PushRequest, listener: Listener = SILENT) -> str:
     listener.step(f"Upload {artifact.name} to {request.to}: {len(names)} files, {size / 1e6:,.1f} MB")
     if reason:
         listener.note(f"uploaded by --force: it {reason}")
+    elif accepted := artifact.manifest.acceptance:
+        listener.note(f"its accuracy gate: {accepted['verdict']}: {accepted['reason']}")
     address = _upload(artifact, names, request)
     listener.note(address)
     return address
