@@ -6,29 +6,29 @@ from workbench.nano import MODEL_DIR
 from workbench.runtimes.base import Decoding
 
 MOST_TOKENS = 120
+BEAMS = pytest.mark.parametrize("beams", [1, 4])
 
 
-@pytest.mark.benchmark(group="answer 48 questions")
-def test_batched(benchmark, session, prompts):
-    answers = benchmark.pedantic(
-        session.generate, (prompts, Decoding(("```",), MOST_TOKENS)), rounds=3, warmup_rounds=1
-    )
+@BEAMS
+def test_batched(benchmark, session, prompts, beams):
+    benchmark.group = f"answer 48 questions, beams: {beams}"
+    decoding = Decoding(("```",), MOST_TOKENS, beams)
+    answers = benchmark.pedantic(session.generate, (prompts, decoding), rounds=3, warmup_rounds=1)
     assert len(answers) == len(prompts)
 
 
-@pytest.mark.benchmark(group="answer 48 questions")
-def test_one_at_a_time(benchmark, prompts):
+@BEAMS
+def test_one_at_a_time(benchmark, prompts, beams):
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    benchmark.group = f"answer 48 questions, beams: {beams}"
     tokenizer = AutoTokenizer.from_pretrained(MODEL_DIR)
     model = AutoModelForCausalLM.from_pretrained(MODEL_DIR, dtype=torch.float32).eval()
+    how = {"do_sample": False, "num_beams": beams, "max_new_tokens": MOST_TOKENS, "stop_strings": ["```"]}
 
     def answer_all():
         for prompt in prompts:
-            encoded = tokenizer(prompt, return_tensors="pt")
-            model.generate(
-                **encoded, do_sample=False, max_new_tokens=MOST_TOKENS, stop_strings=["```"], tokenizer=tokenizer
-            )
+            model.generate(**tokenizer(prompt, return_tensors="pt"), **how, tokenizer=tokenizer)
 
-    benchmark.pedantic(answer_all, rounds=3)
+    benchmark.pedantic(answer_all, rounds=3 if beams == 1 else 1)  # seconds each
