@@ -75,7 +75,7 @@ def engine(folder: Path, out: Path) -> Any:
 
 def whole_text_ids(session: Any, text: str) -> list[int]:
     """Ids of a prompt, with what llama.cpp puts around it."""
-    from workbench.runtimes.llama_cpp import post
+    from workbench.runtimes._llama_server import post
 
     body = {"content": text, "add_special": True, "parse_special": True}
     return list(post(session.server(), "/tokenize", body)["tokens"])

@@ -15,7 +15,7 @@ from workbench.checkpoint import open_checkpoint
 from workbench.errors import ArtifactError, PrerequisiteError, WorkbenchError
 from workbench.formats.base import ConversionContext
 from workbench.formats.gguf import FORMAT, GgufOptions
-from workbench.runtimes import llama_cpp
+from workbench.runtimes import _llama_server
 from workbench.runtimes.base import Decoding, LoadOptions
 from workbench.runtimes.llama_cpp import RUNTIME
 
@@ -93,8 +93,8 @@ def test_greedy_tokens_are_those_of_transformers(session, tokenizer, reference, 
     with torch.no_grad():
         expected = reference.generate(ids, max_new_tokens=48, min_new_tokens=48, do_sample=False)[0, ids.shape[1] :]
         logits = reference(torch.cat([ids[0], expected]).unsqueeze(0)).logits[0, ids.shape[1] - 1 : -1]
-    request = {"prompt": prompt, "max_tokens": 48, "ignore_eos": True, "logprobs": 5, **llama_cpp.GREEDY}
-    steps = llama_cpp.complete(session.server(), request)["choices"][0]["logprobs"]["content"]
+    request = {"prompt": prompt, "max_tokens": 48, "ignore_eos": True, "logprobs": 5, **_llama_server.GREEDY}
+    steps = _llama_server.complete(session.server(), request)["choices"][0]["logprobs"]["content"]
     assert [step["id"] for step in steps] == expected.tolist()
     log_probabilities = logits.log_softmax(-1)
     for step, row in zip(steps, log_probabilities, strict=True):
@@ -114,16 +114,17 @@ def test_text_and_counts(session, tokenizer) -> None:
     assert 1 <= stopped.new_tokens <= 12
 
 
+@pytest.mark.parametrize("decoding", [Decoding(("```",), 32), Decoding(("```",), 8, beams=2)], ids=["greedy", "beams"])
 @pytest.mark.parametrize("kind", ["f16", "q8_0", "q4_k_m"])
-def test_answers_do_not_depend_on_company_or_order(artifacts, kind) -> None:
+def test_answers_do_not_depend_on_company_or_order(artifacts, kind, decoding) -> None:
     with RUNTIME.load(artifacts[kind], ONE_THREAD) as loaded:
-        alone = [loaded.generate([prompt], Decoding(("```",), 32))[0] for prompt in PROMPTS]
+        alone = [loaded.generate([prompt], decoding)[0] for prompt in PROMPTS]
         seen = []
-        together = loaded.generate(
-            [*PROMPTS, PROMPTS[0]], Decoding(("```",), 32), lambda done, total: seen.append((done, total))
-        )
+        together = loaded.generate([*PROMPTS, PROMPTS[0]], decoding, lambda done, total: seen.append((done, total)))
         assert together == [*alone, alone[0]]
-        assert loaded.generate(PROMPTS[::-1], Decoding(("```",), 32)) == alone[::-1]
+        assert loaded.generate(PROMPTS[::-1], decoding) == alone[::-1]
+        for answer in alone:
+            assert len(answer.tokens) == answer.new_tokens
         assert seen[-1] == (5, 5)
         assert [done for done, _ in seen] == sorted(done for done, _ in seen)
 

@@ -2,11 +2,9 @@
 
 Each question goes to ``/completion`` with the ids of prompt and answer so far, and tells the most probable tokens
 with their log-probabilities and their bytes. The server keeps what it computed for the question before and reads only
-from where the two part, so answers are asked in sorted order; that re-reading makes each token of ``n`` beams cost a
-little more than ``n`` greedy ones.
-
-The server tells nothing of a token that is only part of a character, so it is made to write a whole one each time.
-What it tells are the model's own probabilities, before that bias. Source: llama.cpp, tools/server/README.md.
+from where the two part, so answers are asked in sorted order. Asking and reading again cost a few milliseconds for each
+token of each beam: the bundled model takes 0.9 s for an answer with 4 beams and 0.03 s for a greedy one. What a
+token of a large model takes hides most of that.
 
 Example::
 
@@ -16,40 +14,15 @@ Example::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from workbench.runtimes._beams import BeamSearch
+from workbench.runtimes._llama_server import Ask, told_next
 from workbench.runtimes.base import Decoding, Generation
 
 if TYPE_CHECKING:
     from workbench.runtimes._beams import Told
-
-Ask = Callable[[dict[str, Any]], dict[str, Any]]
-LEAST_LOGPROB = -80.0  # of a float32 probability that is not zero; the engine says -inf below
-FORCED_BIAS = 1000.0
-GREEDY = {"temperature": 0.0, "samplers": ["temperature"]}  # no penalties, no truncation: the most probable token
-
-
-def end_ids(ask: Ask) -> frozenset[int]:
-    """End-of-text ids, as the engine knows them: those it would forbid if told to ignore the end."""
-    reply = ask({"prompt": "", "n_predict": 0, "ignore_eos": True})
-    return frozenset(entry["token"] for entry in reply["generation_settings"]["logit_bias"])
-
-
-def told_next(ask: Ask, request: dict[str, Any], count: int, forced: int) -> list[dict[str, Any]]:
-    """The ``count`` most probable next tokens, best first: ``id``, ``bytes`` and ``logprob`` of each.
-
-    Args:
-        ask: posts a request to ``/completion``.
-        request: with the ``prompt``, text or token ids.
-        count: of tokens; as many as there are, at most.
-        forced: id of a token that is a whole character.
-    """
-    probabilities = {"n_probs": count, "post_sampling_probs": False, "response_fields": ["completion_probabilities"]}
-    reply = ask({**request, **GREEDY, **probabilities, "n_predict": 1, "logit_bias": [[forced, FORCED_BIAS]]})
-    told: list[dict[str, Any]] = reply["completion_probabilities"][0]["top_logprobs"]
-    return [{**token, "logprob": max(token["logprob"], LEAST_LOGPROB)} for token in told]
 
 
 class Followed:

@@ -13,7 +13,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from workbench.artifact import Artifact
-from workbench.errors import WorkbenchError
 from workbench.plugins import installed_version
 
 if TYPE_CHECKING:
@@ -98,11 +97,6 @@ class Decoding:
     max_new_tokens: int = 300
     beams: int = 1
     most_rows: int | None = None
-
-    def check_one_beam(self, engine: str) -> None:
-        """Refuse several beams for an engine that follows one answer only."""
-        if self.beams > 1:
-            raise WorkbenchError(f"{engine} answers with one beam; leave --beams out, or leave out its recipes")
 
 
 @dataclass(frozen=True)

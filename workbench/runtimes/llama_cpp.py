@@ -19,8 +19,6 @@ Source: github.com/ggml-org/llama.cpp, tools/server/README.md; github.com/xorbit
 
 from __future__ import annotations
 
-import http.client
-import json
 import socket
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -31,7 +29,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from workbench.artifact import Artifact
 from workbench.errors import ArtifactError, PrerequisiteError, WorkbenchError
-from workbench.runtimes._llama_beams import GREEDY, Ask, Followed, end_ids, told_next
+from workbench.runtimes._llama_beams import Followed
+from workbench.runtimes._llama_server import GREEDY, Ask, complete, end_ids, post, told_next
 from workbench.runtimes.base import Decoding, EngineFacts, Generation, LoadOptions, Reading, Runtime, Session, Timing
 
 if TYPE_CHECKING:
@@ -236,44 +235,6 @@ class LlamaCppSession(Session):
         params.ui = False
         params.hostnames = [str(Path(folder) / "llama.sock")] if hasattr(socket, "AF_UNIX") else ["127.0.0.1"]
         return params
-
-
-def complete(server: Any, request: dict[str, Any]) -> dict[str, Any]:
-    """One answer as the engine gives it (fields of llama-server's /v1/completions)."""
-    reply: dict[str, Any] = server.handle_completions(request)
-    if "error" in reply:
-        raise WorkbenchError(f"llama.cpp refuses the prompt: {reply['error']['message']}")
-    return reply
-
-
-def post(server: Any, path: str, body: dict[str, Any]) -> dict[str, Any]:
-    """An answer of the engine's server that its Python side has no call for."""
-    connection = _connection(server.listening_address)
-    try:
-        connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
-        reply: dict[str, Any] = json.loads(connection.getresponse().read())
-    finally:
-        connection.close()
-    if "error" in reply:
-        raise WorkbenchError(f"llama.cpp refuses {path}: {reply['error']['message']}")
-    return reply
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    """HTTP over a Unix socket."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost")
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.connect(self._path)
-
-
-def _connection(address: str) -> http.client.HTTPConnection:
-    scheme, _, place = address.partition("://")
-    return _UnixConnection(place) if scheme == "unix" else http.client.HTTPConnection(place)
 
 
 class LlamaCpp(Runtime):
