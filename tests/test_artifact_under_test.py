@@ -29,7 +29,7 @@ def test_answers_are_told_with_their_places_and_tokens(make):
     told = {}
     model = ArtifactUnderTest(make(answer="SELECT 2"))
     model.answer(["one", "another"], Decoding(("```",), 300), told.__setitem__, SILENT)
-    assert told == dict.fromkeys((0, 1), Generation("SELECT 2", 0, 2, True, tuple(b"SELECT 2")))
+    assert told == dict.fromkeys((0, 1), Generation("SELECT 2", 0, 8, True, tuple(b"SELECT 2")))
 
 
 def test_it_says_what_it_is(make):

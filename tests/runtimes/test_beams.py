@@ -1,4 +1,4 @@
-"""The search alone, on small tables of probabilities; whole answers are compared in ``test_contract.py``."""
+"""The search alone, on small tables of probabilities; whole answers are compared in ``test_runtime_contract.py``."""
 
 from __future__ import annotations
 
