@@ -121,7 +121,7 @@ KEYS = st.sampled_from([*LINE, "database", "order_matters", "question", "id", ""
 @settings(max_examples=200)
 def test_any_json_is_a_case_or_a_fault(value):
     try:
-        (line,) = read(value)
+        (line,) = read(json.dumps(value))
     except ConfigError as error:
         assert all(fault.startswith("line 1: ") for fault in error.faults)
     else:
