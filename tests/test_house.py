@@ -14,7 +14,7 @@ NOUNS = {
     "architecture", "artifact", "asked_order", "batches", "checkpoint", "checkpoint_files", "databases", "declining",
     "digest_memory", "direct_io", "hardware", "hub_checkpoint", "hub_files", "journal", "matching", "measure",
     "model_config", "nano", "pickle_machine", "pickled", "plugins", "predictions", "processors", "prompt", "questions",
-    "quiet", "recipe", "report", "shape", "storage", "streamed_model", "tensors", "whole_file", "workers",
+    "quiet", "recipe", "report", "shape", "storage", "streamed_model", "tensors", "whole_file", "workers", "workload",
 }  # fmt: skip
 PLUGIN_PACKAGES = {"formats", "runtimes", "evals", "trackers"}
 

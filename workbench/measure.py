@@ -29,6 +29,9 @@ class Measurement:
         p95: 95th percentile of the repeats (the bad side: slowest), if any.
         samples: number of repeats behind the value; 0 for a prediction.
         conditions: what was run, e.g. ``{"prompt_tokens": 256, "new_tokens": 64, "device": "cpu"}``.
+        p99: 99th percentile of the repeats, likewise on the bad side, if any.
+        interval: of a prediction, where nine of ten true values lie; of a measurement, what two runs of the same thing
+            give (its noise floor); ``None`` where neither is known.
     """
 
     name: str
@@ -39,6 +42,8 @@ class Measurement:
     p95: float | None = None
     samples: int = 0
     conditions: dict[str, Any] = field(default_factory=dict)
+    p99: float | None = None
+    interval: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,8 @@
 """Plans: what will be built, whether it fits, how fast it should be, and why the rest is left out.
 
 Computed from the config and the tensor headers alone: no weights, no torch. Memory is weights + KV cache +
-activations + the engine's overhead. Speed is a roofline (Williams, Waterman, Patterson, CACM 52(4), 2009):
-decoding one token reads every weight once, so it takes bytes / (bandwidth x share reached) plus
-the engine's fixed cost per layer; reading a prompt takes 2 x parameters operations per token at the share of
-the compute rate reached. The shares are assumptions per engine, stated with every figure; all
-figures are *predictions* and labelled so.
+activations + the engine's overhead; speed is a roofline (``workbench/speed.py``). All figures are *predictions* and
+labelled so.
 
     python -m workbench plan --profile rtx4090 --model defog/sqlcoder
 """
@@ -23,16 +20,8 @@ from workbench.hardware import GIB, HardwareProfile
 from workbench.measure import Measurement
 from workbench.plugins import missing_library
 from workbench.recipe import Recipe
-from workbench.runtimes.base import EngineFacts
 from workbench.shape import ModelShape, model_shape
-
-PREDICTOR = "roofline model v1"
-TYPICAL_PROMPT_TOKENS = 1000
-TYPICAL_ANSWER_TOKENS = 100
-
-
-# An engine that states no facts for a backend is assumed to be a middling one.
-FALLBACK_FACTS = EngineFacts(0.5, 0.35, 2.5e-4, int(1.0 * GIB))
+from workbench.speed import PREDICTOR, engine_facts, predict_speed
 
 
 @dataclass(frozen=True)
@@ -135,36 +124,17 @@ def predict(
         ``weight_bytes``, ``peak_memory_bytes`` and, where the profile publishes the rates they
         need, ``prefill_tokens_per_s``, ``ttft_s``, ``decode_tokens_per_s`` and ``question_s``.
     """
-    facts = get_runtime(runtime).facts.get(profile.backend, FALLBACK_FACTS)
+    facts = engine_facts(runtime, profile.backend)
     resident = int(file_bytes * facts.weight_expansion)
     # Two live activations of the widest layer in fp16, for a whole prompt read at once.
     activations = 2 * 2 * context * max(shape.ffn, 3 * shape.hidden)
     peak = resident + shape.kv_cache_bytes(context) + activations + facts.overhead_bytes
     conditions = {"context": context, "runtime": runtime, "batch": 1}
-    figures = [("weight_bytes", float(file_bytes), "bytes"), ("peak_memory_bytes", float(peak), "bytes")]
-    figures += _speeds(shape, parameters, resident, profile, facts)
-    return tuple(
-        Measurement(name, value, unit, "predicted", PREDICTOR, conditions=conditions) for name, value, unit in figures
-    )
-
-
-def _speeds(
-    shape: ModelShape, parameters: int, resident: int, profile: HardwareProfile, facts: EngineFacts
-) -> list[tuple[str, float, str]]:
-    bandwidth, compute = profile.bandwidth_gb_per_s.value, profile.fp16_tflops.value
-    if bandwidth is None or compute is None:
-        return []
-    fixed_s = shape.layers * facts.layer_overhead_s
-    bytes_read = resident + shape.kv_cache_bytes(TYPICAL_PROMPT_TOKENS)
-    decode_s = bytes_read / (bandwidth * 1e9 * facts.bandwidth_share) + fixed_s
-    prompt_s = TYPICAL_PROMPT_TOKENS * 2 * parameters / (compute * 1e12 * facts.compute_share)
-    ttft_s = max(prompt_s, decode_s)  # a short prompt still reads every weight once
-    return [
-        ("ttft_s", ttft_s, "s"),
-        ("prefill_tokens_per_s", TYPICAL_PROMPT_TOKENS / ttft_s, "tokens/s"),
-        ("decode_tokens_per_s", 1 / decode_s, "tokens/s"),
-        ("question_s", ttft_s + TYPICAL_ANSWER_TOKENS * decode_s, "s"),
+    figures = [("weight_bytes", float(file_bytes)), ("peak_memory_bytes", float(peak))]
+    sizes = [
+        Measurement(name, value, "bytes", "predicted", PREDICTOR, conditions=conditions) for name, value in figures
     ]
+    return (*sizes, *predict_speed(shape, parameters, resident, profile, runtime))
 
 
 def plan_record(plan: Plan) -> dict[str, Any]:
