@@ -1,4 +1,4 @@
-"""Small random checkpoints in Hugging Face layout, made once per test run."""
+"""Small random checkpoints in Hugging Face layout, made once per test run; a browser to look at pages with."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browser import CHROMIUM, running_chromium
 
 VOCABULARY = 512
 TEXTS = ("SELECT name, count(*) FROM city WHERE size > 10 GROUP BY name;\n", "How many people live in Zürich?\n")
@@ -58,3 +59,17 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str],
         return made[architecture]
 
     return make
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """Debian's Chromium (``tests/browser.py``).
+
+    One a module and no longer: while playwright is open, the thread has a running event loop, in which code that wants
+    one of its own (``asyncio.run``) fails.
+    """
+    pytest.importorskip("playwright", reason="playwright is missing; pip install playwright")
+    if not CHROMIUM.is_file():
+        pytest.skip(f"{CHROMIUM} is missing; apt-get install chromium")
+    with running_chromium() as browser:
+        yield browser
