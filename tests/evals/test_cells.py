@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.evals.cells import TOLERANCE, Json, Typed, alike, canonical, comparable, holds_double
+from workbench.evals.cells import (
+    TOLERANCE,
+    Json,
+    Typed,
+    alike,
+    canonical,
+    comparable,
+    holds_double,
+    may_be_equal,
+    profile,
+)
 
 DEEP = "[" * 5000 + "]" * 5000
 
@@ -84,6 +94,7 @@ def test_two_doubles_are_equal_within_the_tolerance_only(one, other):
     close = one == other or (
         abs(one) != float("inf") != abs(other) and abs(one - other) <= TOLERANCE * max(abs(one), abs(other))
     )
+    assert may_be_equal(profile([canonical(one)]), profile([canonical(other)])) >= close
     assert equal(one, other) == close == alike([canonical(one)], [canonical(other)])
 
 
@@ -105,6 +116,13 @@ def test_sums_that_differ_by_rounding_are_one_value():
     mine, theirs = comparable([canonical(0.1 + 0.2), canonical(0.3)], [canonical(0.3), canonical(Decimal("0.3"))])
     assert set(mine) == set(theirs)
     assert len(set(mine)) == 1
+
+
+def test_profiles_tell_apart_what_cannot_be_equal():
+    cells = [canonical(value) for value in (1.0, Decimal(2), None, float("nan"), [0.5])]
+    assert may_be_equal(profile(cells), profile(cells[::-1]))
+    assert not may_be_equal(profile(cells), profile([*cells[1:], canonical(1.1)]))
+    assert not may_be_equal(profile(cells), profile([*cells[:2], *cells[3:], canonical("x")]))
 
 
 def test_doubles_are_found_inside():

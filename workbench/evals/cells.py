@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 import re
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -31,6 +32,7 @@ NOISE = 1e-12  # relative; how far sums of the same doubles in another order may
 NESTED = {"array", "record", "json", "object", "range"}  # tags of cells that hold a tuple of cells
 
 Cell = tuple[str, Any]
+Profile = tuple[list[float], Counter[Cell]]
 
 
 @dataclass(frozen=True)
@@ -146,15 +148,32 @@ def comparable(gold: Sequence[Cell], candidate: Sequence[Cell]) -> tuple[list[Ha
     return [_renamed(cell, gold_names) for cell in gold], [_renamed(cell, candidate_names) for cell in candidate]
 
 
+def profile(cells: Sequence[Cell]) -> Profile:
+    """A column's numbers in order, and how often it holds each other value: what equal columns must share."""
+    values = [(_as_float(cell), cell) for cell in cells]
+    numbers = sorted(value for value, _ in values if value is not None)
+    return numbers, Counter(cell for value, cell in values if value is None and cell[0] not in NESTED)
+
+
+def may_be_equal(one: Profile, other: Profile) -> bool:
+    """Whether two columns with these profiles can hold the same values in some order; a quick look only."""
+    widest = (CHAIN + 1) * TOLERANCE
+    alike_in_number = len(one[0]) == len(other[0]) and one[1] == other[1]
+    return alike_in_number and all(_close(mine, theirs, widest) for mine, theirs in zip(one[0], other[0], strict=True))
+
+
 def _floats(cells: Sequence[Cell]) -> set[float]:
-    """All numbers in a column, as doubles; not those that are too large for one."""
+    """All numbers in a column, as doubles."""
     values = (_as_float(leaf) for cell in cells for leaf in _leaves(cell))
     return {value for value in values if value is not None}
 
 
 def _as_float(cell: Cell) -> float | None:
+    """A number as a double; ``None`` for other values, and for numbers too large for one."""
     tag, content = cell
-    if tag not in ("double", "number"):
+    if tag == "double":
+        return float(content)
+    if tag != "number":
         return None
     value = float(Decimal(content))  # by way of Decimal, for which no int is too large
     return None if math.isinf(value) and Decimal(content).is_finite() else value

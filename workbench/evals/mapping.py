@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 
-from workbench.evals.cells import Cell, comparable, holds_double
+from workbench.evals.cells import Cell, Profile, comparable, holds_double, may_be_equal, profile
 
 MAX_WORK = 10_000_000  # labels made before a mapping is given up, some seconds; a question needs some thousands
 
@@ -41,6 +41,8 @@ class Columns:
         self.gold = [_numbered(column, numbers) for column in gold]
         self.candidate = [_numbered(column, numbers) for column in candidate]
         self._doubles = [[holds_double(column) for column in side] for side in self._cells]
+        self._profiles: dict[tuple[int, int], Profile] = {}
+        self._bags: dict[tuple[int, int], Labels] = {}
         self._pairs: dict[tuple[int, int], tuple[Labels, Labels]] = {}
         self.gold_kind = _kinds(self.gold)
         self.candidate_kind = _kinds(self.candidate)
@@ -55,6 +57,25 @@ class Columns:
             keys = comparable(self._cells[0][column], self._cells[1][choice])
             self._pairs[kinds] = _numbered(keys[0], numbers), _numbered(keys[1], numbers)
         return self._pairs[kinds]
+
+    def may_match(self, column: int, choice: int) -> bool:
+        """Whether the two columns hold the same values, as far as a look at each by itself tells."""
+        gold, candidate = self.gold[column], self.candidate[choice]
+        if len(gold) != len(candidate):  # the gold holds rows of which some are to be left out
+            return True
+        if self._doubles[0][column] or self._doubles[1][choice]:
+            return may_be_equal(self._profile(0, column), self._profile(1, choice))
+        return self._bag(0, column) == self._bag(1, choice)
+
+    def _profile(self, side: int, column: int) -> Profile:
+        if (side, column) not in self._profiles:
+            self._profiles[side, column] = profile(self._cells[side][column])
+        return self._profiles[side, column]
+
+    def _bag(self, side: int, column: int) -> Labels:
+        if (side, column) not in self._bags:
+            self._bags[side, column] = sorted((self.gold, self.candidate)[side][column])
+        return self._bags[side, column]
 
 
 def _numbered(column: Sequence[Hashable], numbers: dict[Hashable, int]) -> Labels:
@@ -86,8 +107,11 @@ def find_mapping(
     search = _Search(columns, agree)
     if not agree(gold, candidate):
         return None
-    options = {column: [column] if keep else list(range(len(columns.candidate))) for column in range(width)}
-    options = options if keep else search.prune(options, (gold, candidate))
+    if keep:
+        return search.extend({column: [column] for column in range(width)}, (gold, candidate), {})
+    places = range(len(columns.candidate))
+    options = {column: [place for place in places if columns.may_match(column, place)] for column in range(width)}
+    options = search.prune(options, (gold, candidate)) if all(options.values()) else options
     return search.extend(options, (gold, candidate), {}) if all(options.values()) else None
 
 
