@@ -31,6 +31,7 @@ from workbench.databases import COPY_BLOCK
 from workbench.errors import EvaluationError, PrerequisiteError, WorkbenchError
 from workbench.evals import memory_space, sandbox
 from workbench.evals.embedded import EmbeddedPostgres
+from workbench.evals.lock_down import FORMATS, TEMP_FILE_LIMIT, lock_down
 
 if TYPE_CHECKING:
     import psycopg
@@ -213,7 +214,7 @@ class Server:
                 connection.execute(
                     f"CREATE ROLE {self.role} LOGIN NOINHERIT PASSWORD '{self._password}' CONNECTION LIMIT 20"
                 )
-                connection.execute(f"ALTER ROLE {self.role} SET temp_file_limit = '{sandbox.TEMP_FILE_LIMIT}'")
+                connection.execute(f"ALTER ROLE {self.role} SET temp_file_limit = '{TEMP_FILE_LIMIT}'")
             except psycopg.Error as error:
                 raise PrerequisiteError(f"cannot create a role in Postgres; grant the right to: {error}") from error
 
@@ -280,9 +281,9 @@ class Server:
             connection.execute(f"REVOKE ALL ON DATABASE {unique} FROM PUBLIC")
             connection.execute(f"GRANT CONNECT ON DATABASE {unique} TO {self.role}")
         with self._connect(unique) as connection:
-            connection.execute(sandbox.FORMATS.encode())  # dates and times mean what they mean to candidates
+            connection.execute(FORMATS.encode())  # dates and times mean what they mean to candidates
             run_script(connection, script)
-            connection.execute(sandbox.LOCK_DOWN.format(role=self.role).encode())
+            connection.execute(lock_down(self.role))
 
     def _drop(self, names: Iterable[str], role: bool = False) -> None:
         """Remove databases, and the role; a server that is already gone has nothing left to drop."""

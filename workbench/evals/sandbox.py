@@ -16,13 +16,12 @@ Every layer below stops something that the others let through:
   one by one, so what is too much is never held), and, for the embedded server on Linux, a limit on each backend's
   address space.
 
-Figures must not wobble either: UTC, no parallel workers (parallel float sums differ by
-run), fixed search_path, formats and locale, whatever the server's or the environment's (``PGTZ``).
+What the server does for this, once for the role and in each database, stands in ``workbench.evals.lock_down``, and
+so do the settings of a connection, which keep figures from wobbling.
 """
 
 from __future__ import annotations
 
-import functools
 import threading
 import time
 from collections.abc import Iterator
@@ -31,11 +30,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from workbench.errors import EvaluationError
-from workbench.evals.cells import Json, Typed
+from workbench.evals.loaders import Context
+from workbench.evals.lock_down import FORMATS, SETTINGS
 
 if TYPE_CHECKING:
     import psycopg
-    from psycopg.adapt import AdaptersMap, Loader
     from psycopg.pq.abc import PGresult
 
 MOST_ROWS = 100_000  # a query with more is a runaway, and fails
@@ -43,75 +42,6 @@ MAX_BYTES = 64 * 2**20  # of one result, as text
 GRACE_S = 2.0  # how much later than the server's own limit the client gives up
 RECONNECT_S = 10.0  # Postgres restarts itself after a crash of one backend; how long to wait for it
 ATTEMPTS = 3
-TEMP_FILE_LIMIT = "256MB"
-
-# psycopg's names of the types whose values may be outside Python's range, and the tag of their canonical form
-TEMPORAL = {
-    "date": "moment",
-    "timestamp": "moment",
-    "timestamptz": "moment",
-    "time": "time",
-    "timetz": "time",
-    "interval": "interval",
-}
-
-SETTINGS = {
-    "search_path": "public",
-    "TimeZone": "UTC",
-    "DateStyle": "ISO,MDY",
-    "IntervalStyle": "postgres",
-    "extra_float_digits": "1",
-    "lc_monetary": "C",
-    "lc_numeric": "C",
-    "lc_time": "C",
-    "default_text_search_config": "pg_catalog.english",
-    "max_parallel_workers_per_gather": "0",
-    "jit": "off",
-    "lock_timeout": "1000",
-    "default_transaction_read_only": "on",
-    "standard_conforming_strings": "on",
-}
-
-# Said once more after connecting, and before loading: libpq's environment variables beat the options.
-FORMATS = "".join(
-    f"SET {name} = '{SETTINGS[name]}';"
-    for name in ("TimeZone", "DateStyle", "IntervalStyle", "standard_conforming_strings")
-)
-
-# Run in each database by its owner, after loading.
-LOCK_DOWN = """
-DO $body$
-DECLARE item text;
-BEGIN
-  FOR item IN
-    SELECT p.oid::regprocedure::text FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_language AS l ON l.oid = p.prolang
-    WHERE p.prokind <> 'a' AND p.prorettype <> 'trigger'::regtype
-      AND (p.provolatile = 'v' AND (NOT l.lanpltrusted OR p.pronamespace = 'pg_catalog'::regnamespace)
-           AND p.proname <> ALL (ARRAY[
-             'random', 'random_normal', 'gen_random_uuid', 'uuidv4', 'uuidv7', 'clock_timestamp', 'timeofday',
-             'array_sample', 'array_shuffle', 'pg_relation_size', 'pg_table_size', 'pg_indexes_size',
-             'pg_total_relation_size', 'pg_database_size'])
-        OR p.prosecdef
-        OR p.proname ~ '^(txid_current|pg_current_xact_id|pg_stat_get_activity|(table|schema|database)_to_xml)')
-  LOOP
-    EXECUTE 'REVOKE EXECUTE ON ROUTINE ' || item || ' FROM PUBLIC';
-  END LOOP;
-  FOR item IN
-    SELECT quote_ident(nspname) FROM pg_catalog.pg_namespace
-    WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
-  LOOP
-    EXECUTE 'REVOKE CREATE ON SCHEMA ' || item || ' FROM PUBLIC';
-    EXECUTE 'GRANT USAGE ON SCHEMA ' || item || ' TO {role}';
-    EXECUTE 'GRANT SELECT ON ALL TABLES IN SCHEMA ' || item || ' TO {role}';
-    EXECUTE 'GRANT SELECT ON ALL SEQUENCES IN SCHEMA ' || item || ' TO {role}';
-  END LOOP;
-  FOR item IN SELECT relid::regclass::text FROM pg_catalog.pg_stat_user_tables
-  LOOP
-    EXECUTE 'ANALYZE ' || item;
-  END LOOP;
-END
-$body$
-"""
 
 
 _RUNNING_AGAIN = threading.Lock()  # what crashes the server must not crash others' second attempt
@@ -158,7 +88,7 @@ class Session:
 
         try:
             connection = psycopg.connect(
-                self.conninfo, autocommit=True, options=self.options, client_encoding="utf8", context=_Context()
+                self.conninfo, autocommit=True, options=self.options, client_encoding="utf8", context=Context()
             )
         except psycopg.OperationalError as error:
             raise EvaluationError(f"cannot connect to Postgres; see that it runs and run again: {error}") from error
@@ -329,79 +259,3 @@ def _failure(result: PGresult) -> Exception:
         return Disconnected("Postgres closed the connection; see its log and run again")
     message = result.error_field(DiagnosticField.MESSAGE_PRIMARY) or b"refused"
     return QueryFailed(message.decode(errors="replace").splitlines()[0])
-
-
-class _Context:
-    """What psycopg asks of an adaptation context."""
-
-    connection = None
-
-    @property
-    def adapters(self) -> AdaptersMap:
-        return _adapters()
-
-
-@functools.cache
-def _adapters() -> AdaptersMap:
-    """psycopg's loaders, made to keep as text what Python's types cannot hold (``infinity``, years BC)."""
-    import psycopg
-    from psycopg.adapt import AdaptersMap
-    from psycopg.pq import Format
-
-    adapters = AdaptersMap(psycopg.adapters)
-    for kind in psycopg.adapters.types:
-        if kind.name in TEMPORAL or kind.name.endswith("range") or kind.name == "record":
-            for oid in (kind.oid, kind.array_oid):
-                base = psycopg.adapters.get_loader(oid, Format.TEXT)
-                assert base is not None
-                adapters.register_loader(oid, _tolerant(base, TEMPORAL.get(kind.name, kind.name)))
-    for name in ("json", "jsonb"):
-        adapters.register_loader(name, _json_loader())
-    adapters.register_loader("bpchar", _padded_loader())
-    return adapters
-
-
-def _tolerant(base: Any, tag: str) -> type[Loader]:
-    import psycopg
-    from psycopg.adapt import Loader
-
-    class Tolerant(Loader):
-        def __init__(self, oid: int, context: Any = None) -> None:
-            super().__init__(oid, context)
-            self._load = base(oid, context).load  # psycopg's C loaders cannot be subclassed
-
-        def load(self, data: Any) -> Any:
-            try:
-                return self._load(data)
-            except (psycopg.Error, ValueError, ArithmeticError):
-                return Typed(tag, bytes(data).decode())
-
-    return Tolerant
-
-
-def _json_loader() -> type[Loader]:
-    import json
-    from decimal import Decimal
-
-    from psycopg.adapt import Loader
-
-    class JsonLoader(Loader):
-        def load(self, data: Any) -> Json | Typed:
-            try:
-                value = Json(json.loads(bytes(data), parse_float=Decimal))
-                _ = value.cell  # its canonical form is kept; make it where it may fail
-                return value
-            except (ValueError, ArithmeticError, RecursionError):  # thousands of digits, thousands of brackets
-                return Typed("json text", bytes(data).decode())
-
-    return JsonLoader
-
-
-def _padded_loader() -> type[Loader]:
-    from psycopg.adapt import Loader
-
-    class PaddedLoader(Loader):
-        def load(self, data: Any) -> Typed:
-            return Typed("padded", bytes(data).decode())
-
-    return PaddedLoader
