@@ -5,13 +5,30 @@ import pytest
 from workbench.evals.cells import Json, Typed, canonical
 
 ODD = [
-    "'infinity'::date", "date '4713-01-01 BC'", "timestamptz '20000-01-01'", "time '24:00'", "interval '100000000 years'",
-    "daterange('-infinity', 'infinity')", "tstzrange('0044-01-01 BC', '20000-01-01')", "'empty'::int4range",
-    "ARRAY['infinity'::date, '2020-01-01']", "ARRAY[daterange('-infinity', 'infinity')]", "ROW(1, NULL, 'a b', '\"')",
-    "'[1e99999999999999999999999]'::json", "('[' || repeat('9', 5000) || ']')::json", "'\"\\ud83d\"'::json",
-    "(repeat('[', 3000) || repeat(']', 3000))::json", "1e131071::numeric", "'NaN'::float4", "'[-1:0]={1,2}'::int[]",
-    "'\\x00ff'::bytea", "B'1010'", "inet '10.0.0.1/8'", "point(1, 'NaN')", "pg_current_snapshot()",
-]  # fmt: skip
+    "'infinity'::date",
+    "date '4713-01-01 BC'",
+    "timestamptz '20000-01-01'",
+    "time '24:00'",
+    "interval '100000000 years'",
+    "daterange('-infinity', 'infinity')",
+    "tstzrange('0044-01-01 BC', '20000-01-01')",
+    "'empty'::int4range",
+    "ARRAY['infinity'::date, '2020-01-01']",
+    "ARRAY[daterange('-infinity', 'infinity')]",
+    "ROW(1, NULL, 'a b', '\"')",
+    "'[1e99999999999999999999999]'::json",
+    "('[' || repeat('9', 5000) || ']')::json",
+    "'\"\\ud83d\"'::json",
+    "(repeat('[', 3000) || repeat(']', 3000))::json",
+    "1e131071::numeric",
+    "'NaN'::float4",
+    "'[-1:0]={1,2}'::int[]",
+    "'\\x00ff'::bytea",
+    "B'1010'",
+    "inet '10.0.0.1/8'",
+    "point(1, 'NaN')",
+    "pg_current_snapshot()",
+]
 
 
 @pytest.mark.parametrize("value", ODD)
