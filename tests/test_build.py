@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,13 @@ def test_the_report_holds_scores_and_conformance(store):
         assert artifact.conformance["passed"]
         assert artifact.error is None
         assert artifact.sets[0].overall.total == 2
+        assert {"weight_bytes", "decode_tokens_per_s"} <= {one.name for one in artifact.predictions}
+
+
+def test_the_report_tells_when_and_by_which_command(store):
+    report = read_report(store / "sqlcoder-nano" / "reports" / "cpu")
+    assert datetime.fromisoformat(report.made_at).tzinfo is not None
+    assert report.command.startswith("python -m workbench build --profile cpu --recipe gguf-q4_k_m --recipe gguf-q8_0")
 
 
 def test_an_unchanged_build_does_nothing_and_loads_nothing_heavy(store):

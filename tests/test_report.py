@@ -4,6 +4,7 @@ import pytest
 from reports import artifact, flips, report, set_scores
 
 from workbench.errors import StorageError, WorkbenchError
+from workbench.measure import Measurement
 from workbench.report import read_report, recommend, report_record
 from workbench.report_page import write_report
 
@@ -14,6 +15,18 @@ def test_written_report_reads_back_equal(tmp_path):
     assert read_report(json_path) == original
     assert read_report(tmp_path / "r") == original
     assert "Recommended: `fp16`" in markdown_path.read_text()
+
+
+def test_a_report_with_everything_reads_back_equal(tmp_path):
+    timed = Measurement("ttft_s", 0.2, "s", "measured", "here", 0.3, 3, {"batch": 1}, 0.4, (0.1, 0.3))
+    planned = Measurement("ttft_s", 0.1, "s", "predicted", "a model", interval=(0.05, 0.2))
+    asked = {"question": "How many?", "gold": "SELECT 1", "sql": "SELECT 2", "verdict": "incorrect"}
+    original = report(
+        artifact(measurements=(timed,), predictions=(planned,)),
+        flipped={"heldout": {"0": asked}}, made_at="2026-11-23T12:00:00+00:00", command="python -m workbench build",
+    )  # fmt: skip
+    write_report(original, tmp_path)
+    assert read_report(tmp_path) == original
 
 
 def test_record_carries_interval_and_method():
@@ -39,7 +52,7 @@ def test_a_newer_version_is_refused(tmp_path):
     write_report(report(), tmp_path)
     record = json.loads((tmp_path / "report.json").read_text())
     (tmp_path / "report.json").write_text(json.dumps({**record, "schema_version": 99}))
-    with pytest.raises(WorkbenchError, match="version 99"):
+    with pytest.raises(WorkbenchError, match=r"version 99.*build again"):
         read_report(tmp_path)
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from workbench.acceptance import Reference
+from workbench.command_line import build_command
 from workbench.convert import Made, tool_versions
 from workbench.errors import WorkbenchError
+from workbench.flipped import flipped_questions, with_answers
 from workbench.measurements import artifact_measurements
 from workbench.plan import PlannedArtifact, plan_record
 from workbench.predictions import Prediction, digest_of, write_predictions
@@ -63,6 +66,7 @@ def _artifact_report(
         path=str(work.folder / planned.recipe.name),
         runtime=engine_name(planned),
         device=work.device,
+        predictions=planned.predictions,
     )
     if isinstance(made, WorkbenchError):
         return dataclasses.replace(common, error=str(made))
@@ -96,7 +100,8 @@ def _scored_sets(work: Work, name: str, trial: Outcome[TrialResult], judged: Jud
     scored = []
     for index, one in enumerate(work.sets):
         own = judged.verdicts[name][index]
-        scored.append(set_scores(one, own, compared[index] if compared else None))
+        found = set_scores(one, own, compared[index] if compared else None)
+        scored.append(dataclasses.replace(found, flips=with_answers(found.flips, own)))
         told = _predictions(work, name, index, answers[index], tokens[index] if tokens else None)
         write_predictions(
             work.report_folder / "predictions" / f"{name}.{one.name}.jsonl", judged_predictions(one, told, own)
@@ -132,6 +137,17 @@ def _predictions(
     ]
 
 
+def _flipped(work: Work, artifacts: Sequence[ArtifactReport], reference: Reference | None) -> dict[str, Any]:
+    """The questions that flipped in any artifact, by set."""
+    found: dict[str, Any] = {}
+    for asked, verdicts in zip(work.sets, reference.verdicts if reference else (), strict=False):
+        flips = [one.flips for artifact in artifacts for one in artifact.sets if one.question_set == asked.name]
+        names = {flipped["question_id"] for one in flips if one for flipped in one["flipped"]}
+        if names and verdicts is not None:
+            found[asked.name] = flipped_questions(asked, verdicts, names)
+    return found
+
+
 def build_report(work: Work, artifacts: tuple[ArtifactReport, ...], judged: Judged, seconds: float) -> BuildReport:
     """The whole report, recommendation included."""
     recommended, reason = recommend(artifacts, work.plan.profile.name)
@@ -154,6 +170,9 @@ def build_report(work: Work, artifacts: tuple[ArtifactReport, ...], judged: Judg
         ),
         reference=judged.reference.record() if judged.reference else {},
         noise=judged.noise,
+        flipped=_flipped(work, artifacts, judged.reference),
+        made_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=build_command(work.request),
         plan=plan_record(work.plan),
         artifacts=artifacts,
         recommended=recommended,

@@ -1,6 +1,7 @@
 """Reports: everything known about the artifacts of one build, as versioned JSON, and which artifact to use.
 
-The JSON is the record; Markdown (``report_page``) and the terminal (``tables``) show parts of it.
+The JSON is the record; the page for a browser (``report_html``), Markdown (``report_page``) and the terminal
+(``tables``) show parts of it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 from workbench.errors import WorkbenchError
 from workbench.measure import Measurement, Score
 
-REPORT_VERSION = 1
+REPORT_VERSION = 2
 MAIN_SCORE = "sql_accuracy"
 REFUSALS = "refusals"  # of the questions that cannot be answered, which count in no other score
 
@@ -30,7 +31,8 @@ class SetScores:
         verdicts: how many answers were correct, incorrect, error, rejected.
         flips: against the reference (right to wrong, wrong to right, exact McNemar p, difference and its interval,
             the smallest difference that could have been shown; by category and hardness under ``groups``, question by
-            question under ``flipped``); ``None`` for the reference itself and without one.
+            question under ``flipped``, see ``workbench/flipped.py``); ``None`` for the reference itself and without
+            one.
     """
 
     question_set: str
@@ -59,6 +61,7 @@ class ArtifactReport:
         weight_bytes: on disk.
         bits_per_weight: ``8 * weight_bytes / parameters``.
         measurements: measured here or predicted for the profile.
+        predictions: what the plan predicted for the profile, also of what was then measured.
         sets: scores per question set, the first being the one for the recommendation.
         notes: what a reader must know.
         conformance: how it computes beside its source; see ``workbench/conformance.py``.
@@ -78,6 +81,7 @@ class ArtifactReport:
     weight_bytes: int = 0
     bits_per_weight: float = 0.0
     measurements: tuple[Measurement, ...] = ()
+    predictions: tuple[Measurement, ...] = ()
     sets: tuple[SetScores, ...] = ()
     notes: tuple[str, ...] = ()
     conformance: dict[str, Any] = field(default_factory=dict)
@@ -111,6 +115,10 @@ class BuildReport:
         seconds: of the whole build.
         reference: what the others are compared with: name, kind (``artifact`` or ``file``) and digest; or empty.
         noise: what flips between two runs of the same weights; see ``workbench/reference.py``. Empty where not known.
+        flipped: the questions that flipped in any artifact, by set and id: what was asked, the gold and the reference's
+            answer; see ``workbench/flipped.py``.
+        made_at: when the build ended, as ISO 8601 in UTC.
+        command: that makes it again; see ``workbench/command_line.py``.
         schema_version: version of this record.
     """
 
@@ -131,6 +139,9 @@ class BuildReport:
     tool_versions: dict[str, str] = field(default_factory=dict)
     reference: dict[str, str] = field(default_factory=dict)
     noise: dict[str, Any] = field(default_factory=dict)
+    flipped: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    made_at: str = ""
+    command: str = ""
     schema_version: int = REPORT_VERSION
 
 
@@ -167,7 +178,9 @@ def read_report(path: Path) -> BuildReport:
         record = json.loads(file.read_text(encoding="utf-8"))
         version = record["schema_version"]
         if version != REPORT_VERSION:
-            raise WorkbenchError(f"{file} is a report of version {version}, this workbench reads {REPORT_VERSION}")
+            raise WorkbenchError(
+                f"{file} is a report of version {version}, this workbench reads {REPORT_VERSION}; build again"
+            )
         record["artifacts"] = tuple(_artifact(raw) for raw in record["artifacts"])
         record["question_sets"] = tuple(record["question_sets"])
         return BuildReport(**record)
@@ -178,7 +191,8 @@ def read_report(path: Path) -> BuildReport:
 
 
 def _artifact(raw: dict[str, Any]) -> ArtifactReport:
-    raw["measurements"] = tuple(Measurement(**m) for m in raw["measurements"])
+    raw["measurements"] = tuple(map(_measurement, raw["measurements"]))
+    raw["predictions"] = tuple(map(_measurement, raw["predictions"]))
     raw["notes"] = tuple(raw["notes"])
     raw["sets"] = tuple(
         SetScores(
@@ -190,6 +204,11 @@ def _artifact(raw: dict[str, Any]) -> ArtifactReport:
         for one in raw["sets"]
     )
     return ArtifactReport(**raw)
+
+
+def _measurement(raw: dict[str, Any]) -> Measurement:
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in raw.items()}
+    return Measurement(**values)
 
 
 def is_refuted(record: Mapping[str, Any]) -> bool:
