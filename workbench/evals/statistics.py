@@ -13,8 +13,10 @@ accuracy alone hides most of this: 5 to 14% of answers flip under a change of 2%
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
 
 from workbench.errors import EvaluationError
 from workbench.evals.golds import expand
@@ -28,7 +30,7 @@ from workbench.evals.paired import (
 )
 from workbench.evals.sql_accuracy import Verdict
 from workbench.measure import Score
-from workbench.questions import Question, QuestionSet
+from workbench.questions import QuestionSet
 from workbench.report import REFUSALS
 
 
@@ -87,22 +89,34 @@ def summarize(question_set: QuestionSet, verdicts: Sequence[Verdict]) -> list[Sc
     where the verdicts hold them. Questions that cannot be answered stand apart, as ``refusals``: how many of them
     were declined.
     """
-    rights = _rights(verdicts)
-    groups = {"sql_accuracy": list(rights)}
-    groups |= {f"sql_accuracy/{name}": ids for name, ids in question_groups(question_set, rights).items()}
-    scores = [Score(name, sum(rights[one] for one in ids), len(ids)) for name, ids in groups.items() if ids]
-    declined = [verdict.verdict == "correct" for verdict in verdicts if not verdict.answerable]
-    refusals = [Score(REFUSALS, sum(declined), len(declined))] if declined else []
-    return [*scores, *_defog_scores(verdicts), *refusals]
+    apart = {
+        "defog_accuracy": _defog_rights(verdicts, "defog_correct"),
+        "defog_exact": _defog_rights(verdicts, "defog_exact"),
+        REFUSALS: {one.question_id: one.verdict == "correct" for one in verdicts if not one.answerable},
+    }
+    found = _by_group("sql_accuracy", question_set, _rights(verdicts))
+    return found + [_share(name, rights) for name, rights in apart.items() if rights]
 
 
-def _defog_scores(verdicts: Sequence[Verdict]) -> list[Score]:
-    judged = [one for one in verdicts if one.answerable and one.defog_correct is not None]
-    if not judged:
-        return []
-    correct = sum(verdict.defog_correct is True for verdict in judged)
-    exact = sum(verdict.defog_exact is True for verdict in judged)
-    return [Score("defog_accuracy", correct, len(judged)), Score("defog_exact", exact, len(judged))]
+def defog_scores(question_set: QuestionSet, verdicts: Sequence[Verdict]) -> list[Score]:
+    """``defog_accuracy``, sql-eval's ``correct``, in all and by group as above; empty where it was not looked at."""
+    return _by_group("defog_accuracy", question_set, _defog_rights(verdicts, "defog_correct"))
+
+
+def _defog_rights(verdicts: Sequence[Verdict], which: Literal["defog_correct", "defog_exact"]) -> dict[str, bool]:
+    found = {one.question_id: getattr(one, which) for one in verdicts if one.answerable}
+    return {name: right for name, right in found.items() if right is not None}
+
+
+def _by_group(name: str, question_set: QuestionSet, rights: Mapping[str, bool]) -> list[Score]:
+    """The share of right answers, then that of each group; empty for no answers."""
+    groups = question_groups(question_set, rights).items()
+    parts = [_share(f"{name}/{group}", {one: rights[one] for one in ids}) for group, ids in groups]
+    return [_share(name, rights), *parts] if rights else []
+
+
+def _share(name: str, rights: Mapping[str, bool]) -> Score:
+    return Score(name, sum(rights.values()), len(rights))
 
 
 def question_groups(question_set: QuestionSet, asked: Iterable[str]) -> dict[str, list[str]]:
@@ -116,16 +130,16 @@ def question_groups(question_set: QuestionSet, asked: Iterable[str]) -> dict[str
     categories: dict[str, list[str]] = {}
     levels: dict[str, list[str]] = {f"hardness/{name}": [] for name in CLASSES}
     for one in asked:
-        categories.setdefault(f"category/{questions[one].query_category}", []).append(one)
-        levels.setdefault(f"hardness/{_level(questions[one])}", []).append(one)
+        question = questions[one]
+        categories.setdefault(f"category/{question.query_category}", []).append(one)
+        levels.setdefault(f"hardness/{question.hardness or _level(question.query)}", []).append(one)
     return {name: ids for name, ids in (dict(sorted(categories.items())) | levels).items() if ids}
 
 
-def _level(question: Question) -> str:
-    if question.hardness:
-        return question.hardness
+@lru_cache(maxsize=4096)  # every table of every artifact asks it of the same golds, and parsing takes a millisecond
+def _level(gold: str) -> str:
     try:
-        return hardness(expand(question.query)[0])
+        return hardness(expand(gold)[0])
     except (EvaluationError, IndexError):  # Postgres may know SQL that sqlglot does not
         return "unknown"
 
