@@ -14,10 +14,10 @@ from workbench.scored_file import (
     ScoredSet,
     ScoreRequest,
     answered_sets,
-    defog_scores,
     legend,
     record,
     score_table,
+    set_record,
 )
 
 HEADER = "question,query,db_name,query_category,hardness\n"
@@ -146,7 +146,7 @@ def test_without_reference_and_sql_evals_rules_their_columns_are_left_out():
     table = score_table(scored(MIXED))
     assert table.header == ("questions", "number", "right")
     assert table.rows[0] == ("all", "4", "50.0% [15.0, 85.0]")
-    assert defog_scores(scored(MIXED)) == []
+    assert set_record(scored(MIXED))["defog_scores"] == []
     assert legend(scored(MIXED)).startswith("2 correct, 1 error, 1 incorrect; 2 with the gold's columns exactly.")
 
 
@@ -164,7 +164,8 @@ def test_the_table_shows_both_scores_and_the_flips():
 def test_refusals_stand_apart():
     one = scored(MIXED, defog=(True, True, False, True), answerable=(True, True, True, False))
     assert score_table(one).rows[-1][:2] == ("refusals", "1")
-    assert (defog_scores(one)[0].correct, defog_scores(one)[0].total) == (2, 3)
+    first = set_record(one)["defog_scores"][0]
+    assert (first["correct"], first["total"]) == (2, 3)
 
 
 def test_judged_predictions_are_a_file_of_their_own(tmp_path):

@@ -15,18 +15,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.errors import WorkbenchError
 from workbench.matching import answers_in_order
-from workbench.measure import Score
 from workbench.predictions import Prediction, read_predictions
 from workbench.questions import QuestionSet
 from workbench.report import score_record
 from workbench.request import BUNDLED, question_sets
-from workbench.scoring import judged_predictions
+from workbench.scoring import flips_record, judged_predictions
 from workbench.tables import DASH, Table, score_text
 
 if TYPE_CHECKING:
@@ -81,6 +81,13 @@ class ScoredSet:
     def name(self) -> str:
         """The question set's."""
         return self.answered.question_set.name
+
+    @cached_property
+    def flips(self) -> dict[str, Any] | None:
+        """What flipped against the reference, as ``scoring.flips_record`` tells it; ``None`` without a reference."""
+        if self.reference is None:
+            return None
+        return flips_record(self.answered.question_set, self.reference, self.verdicts)
 
     def judged(self) -> list[Prediction]:
         """The answers with their verdicts, for a file that anyone can read without this workbench."""
@@ -172,19 +179,6 @@ def score_set(
     return ScoredSet(answered, found, verdicts(answered.reference or []) if paired else None)
 
 
-def defog_scores(scored: ScoredSet) -> list[Score]:
-    """Accuracy by sql-eval's own rules, ``defog_accuracy`` and by group; empty where it was not looked at."""
-    from workbench.evals.statistics import question_groups
-
-    rights = {one.question_id: one.defog_correct for one in scored.verdicts if one.answerable}
-    if not rights or None in rights.values():
-        return []
-    groups = {"defog_accuracy": list(rights)} | {
-        f"defog_accuracy/{name}": ids for name, ids in question_groups(scored.answered.question_set, rights).items()
-    }
-    return [Score(name, sum(bool(rights[one]) for one in ids), len(ids)) for name, ids in groups.items()]
-
-
 def record(request: ScoreRequest, scored: Sequence[ScoredSet]) -> dict[str, Any]:
     """Everything as JSON values."""
     return {
@@ -199,29 +193,30 @@ def record(request: ScoreRequest, scored: Sequence[ScoredSet]) -> dict[str, Any]
 
 def set_record(scored: ScoredSet) -> dict[str, Any]:
     """One set's scores, verdicts and flips as JSON values."""
-    from workbench.evals.statistics import flipped, flips, group_flips, summarize
+    from workbench.evals.statistics import defog_scores, summarize
 
-    question_set, verdicts, before = scored.answered.question_set, scored.verdicts, scored.reference
-    found: dict[str, Any] = {
+    question_set, verdicts = scored.answered.question_set, scored.verdicts
+    return {
         "question_set": scored.name,
         "questions": len(verdicts),
         "digest": question_set.digest,
         "scores": [score_record(score) for score in summarize(question_set, verdicts)],
-        "defog_scores": [score_record(score) for score in defog_scores(scored)],
+        "defog_scores": [score_record(score) for score in defog_scores(question_set, verdicts)],
+        **_counts(scored),
+        "flips": scored.flips,
+    }
+
+
+def _counts(scored: ScoredSet) -> dict[str, Any]:
+    """How often which verdict, and on which questions luck could have helped."""
+    verdicts = scored.verdicts
+    return {
         "verdicts": dict(Counter(one.verdict for one in verdicts if one.answerable)),
         "exact": sum(one.exact for one in verdicts if one.answerable),
         "weak_golds": _weak(scored),
         "chance_hits": [one.question_id for one in verdicts if one.chance_hit],
         "untold": [one.question_id for one in verdicts if _untold(one)],
-        "flips": None,
     }
-    if before is not None:
-        groups = group_flips(question_set, before, verdicts)
-        found["flips"] = asdict(flips(before, verdicts)) | {
-            "groups": {name: asdict(one) for name, one in groups.items()},
-            "flipped": [asdict(one) for one in flipped(before, verdicts)],
-        }
-    return found
 
 
 def _untold(verdict: Verdict) -> bool:
@@ -240,31 +235,29 @@ def _weak(scored: ScoredSet) -> dict[str, list[str]]:
 
 def score_table(scored: ScoredSet) -> Table:
     """One row for all questions, then one a group: accuracy, sql-eval's own, flips against the reference."""
-    from workbench.evals.statistics import flips, group_flips, summarize
+    from workbench.evals.statistics import defog_scores, summarize
 
-    before, defog = scored.reference, {one.name.partition("/")[2]: one for one in defog_scores(scored)}
-    groups = {} if before is None else group_flips(scored.answered.question_set, before, scored.verdicts)
-    groups |= {} if before is None else {"": flips(before, scored.verdicts)}
+    question_set, flips = scored.answered.question_set, scored.flips
+    defog = {one.name.partition("/")[2]: one for one in defog_scores(question_set, scored.verdicts)}
+    groups = {} if flips is None else {"": flips, **flips["groups"]}
     rows = []
-    for score in summarize(scored.answered.question_set, scored.verdicts):
+    for score in summarize(question_set, scored.verdicts):
         head, _, name = score.name.partition("/")
         if head.startswith("defog_"):
             continue  # a column of its own
         cells = [name or ("all" if head == "sql_accuracy" else head), str(score.total), score_text(score)]
         cells += [score_text(defog[name]) if name in defog and head == "sql_accuracy" else DASH] if defog else []
         pairs = groups.get(name) if head == "sql_accuracy" else None
-        flipped = f"-{pairs.right_to_wrong} +{pairs.wrong_to_right}" if pairs else DASH
-        cells += [] if before is None else [flipped]
+        flipped = f"-{pairs['right_to_wrong']} +{pairs['wrong_to_right']}" if pairs else DASH
+        cells += [] if flips is None else [flipped]
         rows.append(tuple(cells))
     header = ["questions", "number", "right", *(["by sql-eval's rules"] if defog else [])]
-    return Table((*header, *([] if before is None else ["flips"])), tuple(rows))
+    return Table((*header, *([] if flips is None else ["flips"])), tuple(rows))
 
 
 def legend(scored: ScoredSet) -> str:
     """The verdicts in numbers, the weak golds, and the pairs against the reference."""
-    from workbench.evals.statistics import flips
-
-    found = set_record(scored)
+    found = _counts(scored)
     counts = ", ".join(f"{found['verdicts'][name]} {name}" for name in sorted(found["verdicts"]))
     lines = [f"{counts}; {found['exact']} with the gold's columns exactly."]
     if found["weak_golds"]:
@@ -272,12 +265,11 @@ def legend(scored: ScoredSet) -> str:
         hits = f"; {len(found['chance_hits'])} matched by chance, as other rows show" if found["chance_hits"] else ""
         untold = f"; {len(found['untold'])} right answers that no other rows could check" if found["untold"] else ""
         lines.append(f"Weak golds, which luck could match: {weak}{hits}{untold}.")
-    if scored.reference is not None:
-        pairs = flips(scored.reference, scored.verdicts)
-        low, high = (100 * limit for limit in pairs.interval)
+    if (pairs := scored.flips) is not None:
+        low, high = (100 * limit for limit in pairs["interval"])
         lines.append(
-            f"Against the reference: {pairs.right_to_wrong} answers lost, {pairs.wrong_to_right} gained, difference "
-            f"{100 * pairs.difference:+.1f} points [{low:+.1f}, {high:+.1f}] ({pairs.method}), exact McNemar p "
-            f"{pairs.mcnemar_p:.3f}; so many questions show {100 * pairs.detectable:.1f} points."
+            f"Against the reference: {pairs['right_to_wrong']} answers lost, {pairs['wrong_to_right']} gained, "
+            f"difference {100 * pairs['difference']:+.1f} points [{low:+.1f}, {high:+.1f}] ({pairs['method']}), exact "
+            f"McNemar p {pairs['mcnemar_p']:.3f}; so many questions show {100 * pairs['detectable']:.1f} points."
         )
     return "\n".join(lines)

@@ -14,6 +14,7 @@ from workbench.report import SetScores
 if TYPE_CHECKING:
     from workbench.evals.postgres import Server
     from workbench.evals.sql_accuracy import Verdict
+    from workbench.evals.statistics import Flips
 
 
 Answer = TypeVar("Answer")
@@ -74,20 +75,13 @@ def flips_record(
     """
     from workbench.evals.statistics import flipped, flips, group_flips
 
-    groups = {
-        name: {
-            "questions": one.questions,
-            "right_to_wrong": one.right_to_wrong,
-            "wrong_to_right": one.wrong_to_right,
-            "mcnemar_p": one.mcnemar_p,
-        }
-        for name, one in group_flips(question_set, reference, verdicts).items()
-    }
-    found = flips(reference, verdicts)
+    def record(found: Flips) -> dict[str, Any]:
+        return {**asdict(found), "interval": list(found.interval)}
+
+    groups = group_flips(question_set, reference, verdicts)
     return {
-        **asdict(found),
-        "interval": list(found.interval),
-        "groups": groups,
+        **record(flips(reference, verdicts)),
+        "groups": {name: record(one) for name, one in groups.items()},
         "flipped": [asdict(one) for one in flipped(reference, verdicts)],
     }
 
