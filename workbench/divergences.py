@@ -39,7 +39,7 @@ SOURCE_OPERATIONS = 2e14
 
 
 @dataclass(frozen=True)
-class Reference:
+class ReferenceRows:
     """What the others are compared with.
 
     Attributes:
@@ -105,7 +105,7 @@ def summary(record: dict[str, Any]) -> str:
     )
 
 
-def _reference(work: Work, ran: Sequence[tuple[PlannedArtifact, Artifact]]) -> Reference:
+def _reference(work: Work, ran: Sequence[tuple[PlannedArtifact, Artifact]]) -> ReferenceRows:
     """The reference with its rows on disk, made if they are not there."""
     row = reference_row(work.plan)
     whole = next((pair for pair in ran if pair[0] is row), None)
@@ -119,7 +119,7 @@ def _reference(work: Work, ran: Sequence[tuple[PlannedArtifact, Artifact]]) -> R
     maker = [whole[1].manifest.build_key, *_where(work, whole[0])] if whole else [work.checkpoint.digest]
     digest = sha256_json([DIVERGENCE_VERSION, maker, [vars(text) for text in texts]])
     name = whole[0].recipe.name if whole else SOURCE
-    reference = Reference(name, texts, _folder(work) / f"rows-{work.plan.profile.name}-{digest[:24]}.npy")
+    reference = ReferenceRows(name, texts, _folder(work) / f"rows-{work.plan.profile.name}-{digest[:24]}.npy")
     if work.request.again or not reference.rows.is_file():
         for old in _folder(work).glob(f"*rows-{work.plan.profile.name}-*.npy*"):
             old.unlink()  # of other inputs, or left half-written when a build was killed
@@ -140,7 +140,7 @@ def _where(work: Work, planned: PlannedArtifact) -> list[Any]:
     return [engine_name(planned), work.machine.label, work.device, work.request.threads]
 
 
-def _figures(work: Work, planned: PlannedArtifact, artifact: Artifact, reference: Reference) -> dict[str, Any]:
+def _figures(work: Work, planned: PlannedArtifact, artifact: Artifact, reference: ReferenceRows) -> dict[str, Any]:
     """One artifact's figures, or those of before."""
     step, key = _step(work, planned, artifact, reference)
     known: dict[str, Any] | None = work.steps.recall(step, key)
@@ -151,7 +151,7 @@ def _figures(work: Work, planned: PlannedArtifact, artifact: Artifact, reference
     return figures
 
 
-def _step(work: Work, planned: PlannedArtifact, artifact: Artifact, reference: Reference) -> tuple[str, str]:
+def _step(work: Work, planned: PlannedArtifact, artifact: Artifact, reference: ReferenceRows) -> tuple[str, str]:
     """Name and key under which figures are kept."""
     key = sha256_json([reference.rows.name, artifact.manifest.build_key, *_where(work, planned)])
     return f"divergence-{work.plan.profile.name}-{planned.recipe.name}", key
@@ -165,7 +165,7 @@ def _run(work: Work, planned: PlannedArtifact, artifact: Artifact, comparison: C
     return run_trial(task, lambda done, total: work.listener.advance("texts", done, total)).divergence
 
 
-def _run_source(work: Work, reference: Reference) -> None:
+def _run_source(work: Work, reference: ReferenceRows) -> None:
     """The source's own rows, computed block by block here."""
     from workbench.processors import available_processors
     from workbench.streamed_model import StreamedModel
