@@ -164,19 +164,31 @@ def judge(accept: Accept, question_set: QuestionSet, verdicts: Sequence[Verdict]
     Raises:
         EvaluationError: the two answered different questions.
     """
-    from workbench.evals.paired import GATE_METHOD, loss_gate, loss_interval
     from workbench.evals.statistics import flips
 
     before = reference.verdicts[0]
     assert before is not None  # the first set is always answered
     if not any(verdict.verdict == "correct" and verdict.answerable for verdict in before):
         return not_judged(accept, NEVER_RIGHT)
-    found = flips(before, verdicts)
+    record = _of_pairs(accept, flips(before, verdicts))
+    record = dataclasses.replace(
+        record,
+        question_set=question_set.name,
+        question_set_digest=question_set.digest,
+        reference=reference.record(),
+        noise_flips=reference.noise_flips,
+    )
+    return dataclasses.replace(record, reason=_reason(record))
+
+
+def _of_pairs(accept: Accept, found: Flips) -> Acceptance:
+    """The judgement as far as the pairs of answers decide it."""
+    from workbench.evals.paired import GATE_METHOD, loss_gate, loss_interval
+
     limit = accept.sql_accuracy_loss_max / 100
     verdict = loss_gate(found.pairs, limit, accept.confidence)
-    needed = _needed(found, limit, accept.confidence) if verdict == "not enough questions" else None
     least, greatest = loss_interval(found.pairs, accept.confidence)
-    record = Acceptance(
+    return Acceptance(
         verdict=verdict,
         reason="",
         loss_max_points=accept.sql_accuracy_loss_max,
@@ -184,16 +196,11 @@ def judge(accept: Accept, question_set: QuestionSet, verdicts: Sequence[Verdict]
         loss_points=100 * (found.right_to_wrong - found.wrong_to_right) / found.questions,
         loss_bounds_points=(100 * least, 100 * greatest),
         method=GATE_METHOD,
-        question_set=question_set.name,
-        question_set_digest=question_set.digest,
         questions=found.questions,
         right_to_wrong=found.right_to_wrong,
         wrong_to_right=found.wrong_to_right,
-        questions_needed=needed,
-        reference=reference.record(),
-        noise_flips=reference.noise_flips,
+        questions_needed=_needed(found, limit, accept.confidence) if verdict == "not enough questions" else None,
     )
-    return dataclasses.replace(record, reason=_reason(record))
 
 
 def _needed(found: Flips, limit: float, confidence: float) -> int:
