@@ -12,7 +12,7 @@ from workbench.convert import convert
 from workbench.endpoint import EndpointOptions
 from workbench.errors import PrerequisiteError, WorkbenchError
 from workbench.evaluate import EvaluateRequest, evaluate
-from workbench.predictions import read_predictions, write_predictions
+from workbench.predictions import Prediction, read_predictions, write_predictions
 from workbench.progress import SILENT, Listener
 from workbench.request import ConvertRequest
 
@@ -175,6 +175,13 @@ def test_a_reference_to_another_schema_is_refused(run, server, artifact, tmp_pat
     with pytest.raises(WorkbenchError, match="another prompt or schema"):
         run(artifact=artifact, reference=tmp_path / "right" / "predictions.jsonl")
     assert not (tmp_path / "out" / "predictions.jsonl").exists()
+
+
+def test_a_reference_that_was_not_answered_whole_is_refused(run, artifact, tmp_path):
+    lines = [Prediction("mine", name, "SELECT 1", error="HTTP 500" if name == "1" else None) for name in "012"]
+    write_predictions(tmp_path / "r.jsonl", lines)
+    with pytest.raises(WorkbenchError, match=r"holds no answer to 1 questions, for asking failed \(1; .*HTTP 500"):
+        run(artifact=artifact, reference=tmp_path / "r.jsonl")
 
 
 def test_a_reference_to_other_questions_is_refused(run, artifact, tmp_path):

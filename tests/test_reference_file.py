@@ -81,7 +81,7 @@ def test_answers_without_digests_are_taken_on_trust_and_counted(tmp_path, sets):
 
 def test_questions_that_got_an_error_are_to_be_asked_again(tmp_path, sets):
     failed = answers("heldout", 2, text="", error="timed out")
-    with pytest.raises(WorkbenchError, match=r"1 questions got an error .*timed out.*ask them again"):
+    with pytest.raises(WorkbenchError, match=r"no answer to 1 questions.*\(2; .*timed out\); ask these again"):
         read(tmp_path, sets, [*answers("heldout", 0, 1), *failed])
 
 

@@ -26,7 +26,7 @@ from workbench.endpoint_under_test import EndpointUnderTest
 from workbench.errors import WorkbenchError
 from workbench.evals.sql_accuracy import TIMEOUT_S
 from workbench.evaluation import PREDICTIONS, Evaluation, write_evaluation
-from workbench.matching import answers_in_order
+from workbench.matching import answers_in_order, belonging, check_answered
 from workbench.model_under_test import Asked, ModelUnderTest, answers_of, asked_of, put_in_order
 from workbench.predictions import Prediction, read_predictions
 from workbench.progress import SILENT, Listener
@@ -159,18 +159,15 @@ def _reference(
     """Another run's answers to each set, ``None`` where it was not asked.
 
     Raises:
-        WorkbenchError: it answers none of the sets, or not these questions.
+        WorkbenchError: it answers none of the sets, not these questions, or not all of them.
     """
     if path is None:
         return [None for _ in asked]
     told = read_predictions(path)
     found: list[list[Prediction] | None] = []
     for one in asked:
-        ids = {question.id for question in one.questions.questions}
-        own = [
-            each for each in told
-            if each.question_set in ("", one.questions.name) and (not each.question_id or each.question_id in ids)
-        ]  # fmt: skip
+        own = belonging(told, one.questions)
+        check_answered(own, f"--reference {path}")
         other = {str(name) for each in own if (name := each.further.get("prompt")) not in (None, model.prompt.name)}
         if other:
             listener.note(f"the reference was asked with prompt {', '.join(sorted(other))}: it is another model's")

@@ -91,6 +91,36 @@ def answers_in_order(
     return [found[question.id] for question in question_set.questions]
 
 
+def belonging(
+    predictions: Sequence[Prediction], question_set: QuestionSet, *, unnamed: bool = True
+) -> list[Prediction]:
+    """The predictions to this set's questions; those to other sets or to questions not asked now are left out.
+
+    Args:
+        predictions: of one or several files.
+        question_set: what is asked now, perhaps a part (``--limit``) of what was asked then.
+        unnamed: whether lines that tell no set are taken for this one.
+    """
+    ids = {question.id for question in question_set.questions}
+    names = {question_set.name, ""} if unnamed else {question_set.name}
+    return [one for one in predictions if one.question_set in names and (not one.question_id or one.question_id in ids)]
+
+
+def check_answered(predictions: Sequence[Prediction], source: str) -> None:
+    """See that each is an answer, and no note that asking failed.
+
+    Raises:
+        WorkbenchError: some are not; the sentence begins with their source.
+    """
+    failed = [one for one in predictions if one.error]
+    if failed:
+        names = [one.question_id or str(one.further.get("question")) for one in failed]
+        raise WorkbenchError(
+            f"{source} holds no answer to {len(failed)} questions, for asking failed ({_some(names)}; the first: "
+            f"{failed[0].error}); ask these again"
+        )
+
+
 def _some(names: Sequence[str]) -> str:
     shown = ", ".join(names[:SHOWN])
     return f"{shown} and {len(names) - SHOWN} more" if len(names) > SHOWN else shown

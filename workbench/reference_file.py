@@ -16,7 +16,7 @@ from pathlib import Path
 
 from workbench.artifact import sha256_file, sha256_json
 from workbench.errors import WorkbenchError
-from workbench.matching import answers_in_order
+from workbench.matching import answers_in_order, belonging, check_answered
 from workbench.predictions import Prediction, read_predictions
 from workbench.questions import QuestionSet
 
@@ -59,18 +59,13 @@ def read_reference(
     told = [prediction for file in files for prediction in read_predictions(file)]
     used: list[list[Prediction] | None] = []
     for index, (one, prompts) in enumerate(zip(sets, shown, strict=True)):
-        own = [prediction for prediction in told if _belongs(prediction, one, index == 0)]
+        own = belonging(told, one, unnamed=index == 0)
         try:
             used.append(answers_in_order(own, one, prompts) if own or index == 0 else None)
         except WorkbenchError as error:
             raise WorkbenchError(f"--reference {name}: {error}") from error
     kept = [prediction for one in used if one for prediction in one]
-    failed = [prediction for prediction in kept if prediction.error]
-    if failed:
-        raise WorkbenchError(
-            f"--reference {name}: {len(failed)} questions got an error instead of an answer ({failed[0].error}); "
-            "ask them again"
-        )
+    check_answered(kept, f"--reference {name}")
     other = next((one.beams for one in kept if one.beams not in (None, beams)), None)
     if other is not None:
         raise WorkbenchError(f"--reference {name}: found with --beams {other}, this build asks for --beams {beams}")
@@ -80,9 +75,3 @@ def read_reference(
         answers=[None if one is None else [prediction.text for prediction in one] for one in used],
         on_trust=sum(not prediction.prompt_sha256 for prediction in kept),
     )
-
-
-def _belongs(prediction: Prediction, asked: QuestionSet, first: bool) -> bool:
-    if prediction.question_set != asked.name:
-        return first and not prediction.question_set
-    return not prediction.question_id or prediction.question_id in {question.id for question in asked.questions}

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.errors import WorkbenchError
-from workbench.matching import answers_in_order
+from workbench.matching import answers_in_order, check_answered
 from workbench.predictions import Prediction, read_predictions
 from workbench.questions import QuestionSet
 from workbench.report import score_record
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from workbench.evals.sql_accuracy import Verdict
 
 SCHEMA_VERSION = 1
-SHOWN = 5  # questions an error names
 
 
 @dataclass(frozen=True)
@@ -134,12 +133,7 @@ def _answers(predictions: Sequence[Prediction], question_set: QuestionSet, path:
             "under the same file name"
         )
     answers = answers_in_order(predictions, question_set)
-    failed = [one.question_id or str(one.further.get("question")) for one in answers if one.error]
-    if failed:
-        raise WorkbenchError(
-            f"{path} holds no answer to {len(failed)} questions of {question_set.name}, for asking failed "
-            f"({', '.join(failed[:SHOWN])}{', ...' * (len(failed) > SHOWN)}); ask these again"
-        )
+    check_answered(answers, f"{path} ({question_set.name})")
     return answers
 
 
