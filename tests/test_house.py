@@ -11,10 +11,11 @@ PACKAGE = Path(__file__).parent.parent / "workbench"
 HEAVY = ("torch", "transformers", "mlflow", "psycopg", "numba", "mlx", "onnx", "onnxruntime", "xllamacpp", "torchao")
 # errors <- nouns <- kernels <- {formats, runtimes, evals, trackers} <- build <- cli
 NOUNS = {
-    "architecture", "artifact", "asked_order", "batches", "checkpoint", "checkpoint_files", "databases", "declining",
-    "digest_memory", "direct_io", "hardware", "hub_checkpoint", "hub_files", "journal", "matching", "measure",
-    "model_config", "nano", "pickle_machine", "pickled", "plugins", "predictions", "processors", "prompt", "questions",
-    "quiet", "recipe", "report", "shape", "storage", "streamed_model", "tensors", "whole_file", "workers", "workload",
+    "architecture", "artifact", "asked_order", "batches", "checkpoint", "checkpoint_files", "config_tensors",
+    "config_values", "databases", "declining", "digest_memory", "direct_io", "hardware", "hub_checkpoint", "hub_files",
+    "journal", "matching", "measure", "model_config", "nano", "pickle_machine", "pickled", "plugins", "predictions",
+    "processors", "prompt", "questions", "quiet", "recipe", "report", "shape", "storage", "streamed_model", "tensors",
+    "whole_file", "workers", "workload",
 }  # fmt: skip
 PLUGIN_PACKAGES = {"formats", "runtimes", "evals", "trackers"}
 

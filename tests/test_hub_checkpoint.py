@@ -111,6 +111,30 @@ def test_a_plan_fetches_headers_only(hub: Hub, tmp_path: Path) -> None:
     size = (hub.folder / "model.safetensors").stat().st_size
     assert weight_bytes(plan(hub, tmp_path, "--model", "org/model")) == pytest.approx(size, rel=0.01)
     assert hub.sent < size / 2
+    asked = {(request.name, request.first is None) for request in hub.requests if request.method == "GET"}
+    assert {name for name, _ in asked if "/" not in name} == {"config.json", "model.safetensors"}
+    assert ("model.safetensors", True) not in asked  # ranges only
+
+
+@pytest.mark.parametrize("beside", ["nothing", "a GGUF file"])
+def test_a_repository_without_weights_is_planned_from_its_config(hub: Hub, tmp_path: Path, beside: str) -> None:
+    expected = weight_bytes(plan(hub, tmp_path, "--model", "org/model"))
+    (hub.folder / "model.safetensors").unlink()
+    if beside == "a GGUF file":
+        (hub.folder / "model.Q4_K_M.gguf").write_text("GGUF")
+    hub.requests.clear()
+    assert weight_bytes(plan(hub, tmp_path / "anew", "--model", "org/model")) == pytest.approx(expected, rel=1e-3)
+    assert hub.asked("GET") == {"config.json"}
+    done = run(hub, tmp_path / "anew", ["-c", OPEN, "org/model"])
+    assert "org/model holds no *.safetensors file" in sentence(done)
+
+
+def test_a_repository_with_a_foreign_config_is_one_sentence(hub: Hub, tmp_path: Path) -> None:
+    (hub.folder / "model.safetensors").unlink()
+    (hub.folder / "config.json").write_text('{"model_type": "starcoder"}')
+    done = plan(hub, tmp_path, "--model", "org/model")
+    assert done.returncode == 2
+    assert "starcoder, is not known here" in sentence(done)
 
 
 def test_a_plan_of_pickled_weights_reads_their_tables_only(hub: Hub, tmp_path: Path) -> None:

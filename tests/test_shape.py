@@ -23,7 +23,15 @@ def test_no_inner_width_means_four_times_the_width():
 
 def test_grouped_query_attention():
     assert model_shape(MISTRAL).kv_heads == 8
-    assert model_shape({k: v for k, v in MISTRAL.items() if k != "num_key_value_heads"}).kv_heads == 32
+    assert model_shape({**MISTRAL, "num_key_value_heads": None}).kv_heads == 32
+
+
+@pytest.mark.parametrize(("model_type", "heads"), [("mistral", 8), ("llama", 32)])
+def test_key_value_heads_left_out_are_as_transformers_assumes(model_type, heads):
+    from transformers import AutoConfig
+
+    config = {k: v for k, v in MISTRAL.items() if k != "num_key_value_heads"} | {"model_type": model_type}
+    assert AutoConfig.for_model(**config).num_key_value_heads == model_shape(config).kv_heads == heads
 
 
 # The family: layers, width, heads, key/value heads, inner width, vocabulary, context; bytes of cache per token.
@@ -56,3 +64,40 @@ def test_a_head_may_be_wider_than_its_share():
 def test_a_missing_size_is_named(key):
     with pytest.raises(CheckpointError, match=key):
         model_shape({k: v for k, v in SQLCODER.items() if k != key})
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"n_layer": 0}, "n_layer"),
+        ({"n_layer": -40}, "n_layer"),
+        ({"n_layer": "40"}, "n_layer"),
+        ({"n_layer": True}, "n_layer"),
+        ({"n_layer": 10**9}, "n_layer"),
+        ({"n_embd": 6144.0}, "n_embd"),
+        ({"n_embd": None}, "n_embd"),
+        ({"vocab_size": 10**5000}, "a huge number"),
+        ({"vocab_size": ["x"] * 1000}, "vocab_size"),
+        ({"n_inner": -1}, "n_inner"),
+        ({"n_head": 47}, "which its 47 heads do not divide"),
+    ],
+)
+def test_sizes_that_make_no_sense_are_named(changes, named):
+    with pytest.raises(CheckpointError, match=named) as told:
+        model_shape({**SQLCODER, **changes})
+    assert len(str(told.value)) < 200
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"num_key_value_heads": 5}, "do not divide them"),
+        ({"num_key_value_heads": 64}, "do not divide them"),
+        ({"num_key_value_heads": "8"}, "num_key_value_heads"),
+        ({"head_dim": 0}, "head_dim"),
+        ({"hidden_size": 4100}, "which its 32 heads do not divide"),
+    ],
+)
+def test_heads_that_make_no_sense_are_named(changes, named):
+    with pytest.raises(CheckpointError, match=named):
+        model_shape({**MISTRAL, **changes})

@@ -2,7 +2,8 @@
 
 A checkpoint is a local folder or a Hub repository ``org/name`` (``org/name@revision``). Opening one
 reads the config and the tensor headers only (``workbench/tensors.py``), so a plan costs no weights and no
-torch. Old repositories hold ``pytorch_model*.bin``, which are pickles: they are indexed without running them
+torch; where there are no weights at all, a plan makes do with the config (``workbench/config_tensors.py``). Old
+repositories hold ``pytorch_model*.bin``, which are pickles: they are indexed without running them
 (``workbench/pickled.py``) and read like safetensors from there on.
 
 A checkpoint has a digest, over the contents, and an identity, over its files' sizes and times: the digest costs a
@@ -19,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from workbench import digest_memory
 from workbench.artifact import sha256_file, sha256_json
-from workbench.checkpoint_files import CONFIG, SMALL_FILES, find_weights
+from workbench.checkpoint_files import CONFIG, SMALL_FILES, NoWeightsError, WeightFiles, find_weights
+from workbench.config_tensors import config_tensors
 from workbench.errors import CheckpointError
 from workbench.model_config import context_length, is_tied, read_config
 from workbench.pickled import read_pickled
@@ -46,6 +48,7 @@ class Checkpoint:
         config: the parsed ``config.json``, under the names transformers has (``workbench/model_config.py``).
         tensors: by name; tied tensors that the file does not hold are not listed.
         prompt_name: the prompt it was trained on, where the user says so; else its id tells.
+        from_config: whether there are no weights and ``tensors`` are those that the config describes: enough to plan.
         digests: of the tensors read so far.
     """
 
@@ -55,6 +58,7 @@ class Checkpoint:
     config: dict[str, Any]
     tensors: dict[str, TensorInfo]
     prompt_name: str | None = None
+    from_config: bool = False
     digests: Digests = field(default_factory=Digests, compare=False, repr=False)
 
     @property
@@ -140,6 +144,8 @@ class Checkpoint:
     @cached_property
     def identity(self) -> str:
         """sha256 over the small files' contents and the weight files' places, sizes and times: cheap to know."""
+        if self.from_config:
+            raise NoWeightsError(f"{self.path} holds no weights, only what describes them; give --model a checkpoint")
         weights = sorted({info.file for info in self.tensors.values()})
         stats = {str(file.resolve()): file.stat() for file in weights}
         return sha256_json(
@@ -196,19 +202,42 @@ def open_checkpoint(model: str, revision: str | None = None) -> Checkpoint:
 def peek_checkpoint(model: str, revision: str | None = None) -> Checkpoint:
     """The same for planning: of a Hub repository only the config and the tensor headers are fetched.
 
-    The result knows names, shapes and types; its tensors cannot be read and it has no digest.
+    The result knows names, shapes and types; its tensors cannot be read and it has no digest. Of a folder or repository
+    without weights it knows what the config says.
+
+    Raises:
+        CheckpointError: as ``open_checkpoint``, or there are no weights and the config does not describe a model of
+            a known architecture.
     """
     local = _local_folder(model)
     if local:
-        return _read_folder(*local, None)
+        return _peek_folder(*local, None)
     from workbench.hub_checkpoint import peek
 
     name, wanted = _hub_name(model, revision)
     folder, commit, tensors = peek(name, wanted)
     if tensors is None:
         return _read_folder(folder, name, commit)
+    if not tensors:
+        return _described(folder, name, commit)
     config = read_config(folder / CONFIG)
     return Checkpoint(name, folder, commit, config, _untied(config, {info.name: info for info in tensors}))
+
+
+def _peek_folder(path: Path, name: str, revision: str | None) -> Checkpoint:
+    """A folder with all of its weights or none: half a download is told as what it is."""
+    try:
+        files = _weight_files(path)
+    except NoWeightsError:
+        return _described(path, name, revision)
+    here = any((path / file).is_file() and not _is_pointer(path / file) for file in files.names)
+    return _read_folder(path, name, revision) if here else _described(path, name, revision)
+
+
+def _described(path: Path, name: str, revision: str | None) -> Checkpoint:
+    """What the config alone says."""
+    config = read_config(path / CONFIG)
+    return Checkpoint(name, path, revision, config, config_tensors(config, path), from_config=True)
 
 
 def _local_folder(model: str) -> tuple[Path, str] | None:
@@ -235,15 +264,18 @@ def _hub_name(model: str, revision: str | None) -> tuple[str, str | None]:
 
 def _read_folder(path: Path, name: str, revision: str | None) -> Checkpoint:
     """Open a folder; a forgotten shard is found before any work."""
-    config = read_config(path / CONFIG)
-    names = {file.name for file in path.iterdir()}
-    weights = find_weights(names, lambda index: (path / index).read_text(encoding="utf-8"), path)
+    config, weights = read_config(path / CONFIG), _weight_files(path)
     lacking = [file for file in weights.names if not (path / file).is_file()]
     tensors = {info.name: info for file in weights.names if file not in lacking for info in _read_file(path / file)}
     lacking += [file for tensor, file in weights.promised.items() if tensor not in tensors]
     if lacking:
         raise CheckpointError(f"{path} lacks {', '.join(sorted(set(lacking)))}; fetch the checkpoint again")
     return Checkpoint(name, path, revision, config, _untied(config, tensors))
+
+
+def _weight_files(path: Path) -> WeightFiles:
+    names = {file.name for file in path.iterdir()}
+    return find_weights(names, lambda index: (path / index).read_text(encoding="utf-8"), path)
 
 
 def _untied(config: dict[str, Any], tensors: dict[str, TensorInfo]) -> dict[str, TensorInfo]:
@@ -257,7 +289,12 @@ def _untied(config: dict[str, Any], tensors: dict[str, TensorInfo]) -> dict[str,
 
 
 def _read_file(file: Path) -> list[TensorInfo]:
-    with file.open("rb") as handle:
-        if handle.read(len(_POINTER)) == _POINTER:
-            raise CheckpointError(f"{file} is Git LFS's pointer to the weights, not the weights; run: git lfs pull")
+    if _is_pointer(file):
+        raise CheckpointError(f"{file} is Git LFS's pointer to the weights, not the weights; run: git lfs pull")
     return READERS[file.suffix](file)
+
+
+def _is_pointer(file: Path) -> bool:
+    """Whether Git LFS's pointer stands where the file should be."""
+    with file.open("rb") as handle:
+        return handle.read(len(_POINTER)) == _POINTER

@@ -29,6 +29,10 @@ TOKENIZER_FILES = (
 SMALL_FILES = ("generation_config.json", *TOKENIZER_FILES)
 
 
+class NoWeightsError(CheckpointError):
+    """A folder or repository without a single weight file; a plan can do without, nothing else."""
+
+
 @dataclass(frozen=True)
 class WeightFiles:
     """The files that hold the weights.
@@ -73,7 +77,8 @@ def find_weights(names: Collection[str], read: Callable[[str], str], where: obje
         where: the folder or repository, for messages.
 
     Raises:
-        CheckpointError: there are no weights, or the index makes no sense.
+        NoWeightsError: there are none.
+        CheckpointError: the index makes no sense.
     """
     for kind in _KINDS:
         if kind.index in names:
@@ -84,7 +89,7 @@ def find_weights(names: Collection[str], read: Callable[[str], str], where: obje
         found = sorted(name for name in names if kind.others.fullmatch(name))
         if found:
             return WeightFiles(_all_shards(found))
-    raise CheckpointError(
+    raise NoWeightsError(
         f"{where} holds no *.safetensors file and no pytorch_model*.bin; give --model a complete checkpoint"
     )
 

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from workbench.checkpoint_files import CONFIG, SMALL_FILES, WeightFiles, find_weights
+from workbench.checkpoint_files import CONFIG, SMALL_FILES, NoWeightsError, WeightFiles, find_weights
 from workbench.errors import CheckpointError, StorageError, WorkbenchError
 from workbench.hub_files import download, open_remote
 from workbench.pickled import read_pickled_stream
@@ -59,11 +59,11 @@ def peek(name: str, revision: str | None) -> tuple[Path, str, list[TensorInfo] |
     """Fetch a repository's config and read its tensors' headers, no weights.
 
     Returns:
-        The cached snapshot's folder, which holds ``config.json``; the commit; the tensors, or ``None`` where the
-        folder holds all weights already and can be read itself.
+        The cached snapshot's folder, which holds ``config.json``; the commit; the tensors (none where the repository
+        holds no weights), or ``None`` where the folder holds all weights already and can be read itself.
 
     Raises:
-        CheckpointError: as ``fetch``, or the repository holds no weights.
+        CheckpointError: as ``fetch``.
     """
     from huggingface_hub import hf_hub_download
 
@@ -71,7 +71,10 @@ def peek(name: str, revision: str | None) -> tuple[Path, str, list[TensorInfo] |
         folder = Path(hf_hub_download(name, CONFIG, revision=revision)).parent
         if _is_whole(folder):
             return folder, folder.name, None
-        files = _weights(name, folder.name, _listing(name, folder.name)).names
+        try:
+            files = _weights(name, folder.name, _listing(name, folder.name)).names
+        except NoWeightsError:
+            return folder, folder.name, []
         with ThreadPoolExecutor(REQUESTS) as pool:
             headers = list(pool.map(lambda file: _header(name, file, folder), files))
     return folder, folder.name, [info for header in headers for info in header]

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from workbench.config_values import check_values
 from workbench.errors import CheckpointError
 
 
@@ -56,8 +57,8 @@ def read_config(path: Path) -> dict[str, Any]:
         path: the ``config.json``.
 
     Raises:
-        CheckpointError: it is not there, is no transformers config, or describes a model that only its own code
-            can run.
+        CheckpointError: it is not there, is no transformers config, has a setting of the wrong kind, or describes a
+            model that only its own code can run.
     """
     if not path.is_file():
         raise CheckpointError(f"{path.parent} has no config.json; give --model a folder in Hugging Face layout")
@@ -68,6 +69,7 @@ def read_config(path: Path) -> dict[str, Any]:
     config = normalized(config, path) if isinstance(config, dict) else {}
     if not isinstance(config.get("model_type"), str):
         raise CheckpointError(f"{path} names no model_type; it is not a transformers config")
+    check_values(config, path)
     return config
 
 
@@ -98,7 +100,7 @@ def _brings_code(config: dict[str, Any]) -> bool:
     return isinstance(classes, dict) and "AutoModelForCausalLM" in classes
 
 
-def is_tied(config: dict[str, Any]) -> bool:
+def is_tied(config: Mapping[str, Any]) -> bool:
     """Whether the head uses the embedding's weights; where the config does not say, by its architecture."""
     return bool(config.get("tie_word_embeddings", config.get("model_type") == "gpt_bigcode"))
 
