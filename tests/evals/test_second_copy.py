@@ -10,8 +10,9 @@ import pytest
 
 from workbench.evals import second_copy
 from workbench.evals.golds import expand
-from workbench.evals.second_copy import Weak, picks_extremes, survey, with_inner_ties
+from workbench.evals.second_copy import Weak, survey
 from workbench.evals.sql_accuracy import Extras, _golds, score_predictions
+from workbench.evals.telling import picks_extremes, with_inner_ties
 from workbench.nano import DATA_DIR
 from workbench.questions import Question, QuestionSet, load_question_set
 

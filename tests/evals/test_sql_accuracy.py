@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from workbench.errors import EvaluationError
-from workbench.evals import golds
-from workbench.evals.sql_accuracy import score_predictions, weak_golds
+from workbench.evals import golds, sandbox
+from workbench.evals.sql_accuracy import Extras, score_predictions
 from workbench.evals.statistics import flips, summarize
 from workbench.questions import load_question_set
 
@@ -74,6 +74,54 @@ def test_golds_run_once_for_all_artifacts(ask, server, monkeypatch):
     score_predictions(question_set, ["SELECT 2"], server)
 
 
+@pytest.fixture
+def runs(monkeypatch):
+    """The statements that are run on connections of their own."""
+    told, plain = [], sandbox.run_once
+
+    def run(conninfo, sql, **options):
+        told.append(sql)
+        return plain(conninfo, sql, **options)
+
+    monkeypatch.setattr(sandbox, "run_once", run)
+    return told
+
+
+def test_an_answer_that_was_judged_before_is_not_run_again(ask, server, runs):
+    questions = ask("SELECT id + 43 FROM customer", "SELECT COUNT(*) + 43 FROM customer")
+    answers = ["SELECT 43 + id FROM customer", "SELECT 43 + COUNT(id) FROM customer"]
+    first = score_predictions(questions, answers, server)
+    assert [(one.verdict, one.chance_hit) for one in first] == [("correct", None), ("correct", False)]
+    assert len(runs) > 2  # the second one on other rows too
+    runs.clear()
+    renumbered = replace(questions, questions=tuple(replace(one, id=f"{one.id}b") for one in questions.questions))
+    again = score_predictions(renumbered, answers, server)
+    assert runs == []
+    assert again == [replace(one, question_id=f"{one.question_id}b") for one in first]
+    score_predictions(questions, [answers[0], "SELECT 44"], server)
+    assert runs == ["SELECT 44"]
+
+
+def test_sharing_a_verdict_takes_the_same_question_and_rules(ask, server, runs):
+    answer = "SELECT city FROM customer ORDER BY 1 DESC"
+    gold = "SELECT city FROM customer ORDER BY 1"
+    extras = Extras(second_copy=False, broadcasting=True)
+    assert score_predictions(ask(gold), [answer], server)[0].verdict == "correct"
+    assert score_predictions(ask(gold, ordered=True), [answer], server)[0].verdict == "incorrect"
+    score_predictions(ask(gold), [answer], server, extras=extras)
+    score_predictions(ask(gold), [answer], server, timeout_s=7)
+    assert runs == [answer] * 4
+
+
+def test_what_a_slow_machine_may_have_a_part_in_is_tried_again(ask, server, runs):
+    slow = "SELECT COUNT(*) FROM generate_series(1, 100000) a, generate_series(1, 100000) b"
+    answers = [slow, "SELECT nothing FROM customer"]
+    for _ in range(2):
+        verdicts = score_predictions(ask(GOLD, GOLD), answers, server, timeout_s=0.2)
+        assert [one.verdict for one in verdicts] == ["error", "error"]
+    assert sorted(runs) == sorted([slow, slow, answers[1]])
+
+
 def test_progress_is_told_for_every_answer(ask, server):
     told = []
     score_predictions(ask(GOLD, GOLD), [GOLD, ""], server, progress=lambda done, total: told.append((done, total)))
@@ -88,7 +136,8 @@ def test_wrong_numbers_of_answers_and_bad_golds_are_errors(ask, server):
 
 
 def test_weak_golds_are_listed(ask, server):
-    assert weak_golds(ask(GOLD, "SELECT COUNT(*) FROM customer"), server) == {"1": "single cell"}
+    questions = ask(GOLD, "SELECT COUNT(*) FROM customer")
+    assert [one.weak for one in score_predictions(questions, ["", ""], server)] == ["", "single cell"]
 
 
 @pytest.fixture(scope="module")

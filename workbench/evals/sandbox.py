@@ -42,13 +42,23 @@ MAX_BYTES = 64 * 2**20  # of one result, as text
 GRACE_S = 2.0  # how much later than the server's own limit the client gives up
 RECONNECT_S = 10.0  # Postgres restarts itself after a crash of one backend; how long to wait for it
 ATTEMPTS = 3
+# Classes of SQLSTATE: too little memory or disk, a limit of time, a lock, a rollback, the system, the server itself.
+PASSING = ("53", "57", "25P", "55", "40", "58", "XX")
 
 
 _RUNNING_AGAIN = threading.Lock()  # what crashes the server must not crash others' second attempt
 
 
 class QueryFailed(Exception):
-    """The query's own failure: bad SQL, no permission, too slow, too large. The message is one line."""
+    """The query's own failure: bad SQL, no permission, too slow, too large. The message is one line.
+
+    Attributes:
+        passing: whether a slow or full machine may have a part in it, so that the query might do better another time.
+    """
+
+    def __init__(self, message: str, *, passing: bool = False) -> None:
+        super().__init__(message)
+        self.passing = passing
 
 
 class Disconnected(EvaluationError):
@@ -202,7 +212,7 @@ class Session:
             events = selectors.EVENT_READ | (selectors.EVENT_WRITE if unsent else 0)
             selector.register(self.connection.pgconn.socket, events)
             if not selector.select(max(0.0, deadline - time.monotonic())) and time.monotonic() >= deadline:
-                raise QueryFailed(f"no answer within {self.timeout_s:g} s")
+                raise QueryFailed(f"no answer within {self.timeout_s:g} s", passing=True)
 
 
 def run_once(conninfo: str, sql: str, *, timeout_s: float, max_rows: int) -> Table:
@@ -223,7 +233,7 @@ def run_once(conninfo: str, sql: str, *, timeout_s: float, max_rows: int) -> Tab
             with suppress(Disconnected):
                 return _run_connected(conninfo, sql, timeout_s, max_rows)
     _connect(conninfo, timeout_s).close()
-    raise QueryFailed(f"the server closed the connection, {ATTEMPTS} times")
+    raise QueryFailed(f"the server closed the connection, {ATTEMPTS} times", passing=True)
 
 
 def _run_connected(conninfo: str, sql: str, timeout_s: float, max_rows: int) -> Table:
@@ -258,4 +268,4 @@ def _failure(result: PGresult) -> Exception:
     if state.startswith(("57P", "08")) or not state:  # shut down, crashed, or no answer at all
         return Disconnected("Postgres closed the connection; see its log and run again")
     message = result.error_field(DiagnosticField.MESSAGE_PRIMARY) or b"refused"
-    return QueryFailed(message.decode(errors="replace").splitlines()[0])
+    return QueryFailed(message.decode(errors="replace").splitlines()[0], passing=state.startswith(PASSING))

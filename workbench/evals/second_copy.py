@@ -21,16 +21,17 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from workbench.errors import EvaluationError
 from workbench.evals.comparison import Comparison, compare
-from workbench.evals.gold_columns import copied_columns, find_links, parse
+from workbench.evals.gold_columns import copied_columns, find_links
 from workbench.evals.golds import Gold, expand, run_golds, weakness
 from workbench.evals.perturbation import Perturbation, Protected
 from workbench.evals.planting import plants, seeded
 from workbench.evals.sandbox import QueryFailed, Table
 from workbench.evals.table_data import read_data, replacement_script
+from workbench.evals.telling import tells, tossed
 from workbench.questions import Question, QuestionSet
 
 if TYPE_CHECKING:
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
 FILLINGS = 6  # the later ones for questions about which the first do not tell enough
 DECISIVE = 2  # as many of one kind settle it
 MAX_ROWS = 100_000  # of a gold on the copy
-PROBE_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,9 @@ class Weak:
         return found
 
 
+_Place = tuple[int, str, bool]  # a filling, and what decides a question's gold on it
+
+
 @dataclass
 class Copy:
     """A second copy of one database, to be filled with one set of rows after the other.
@@ -85,7 +88,8 @@ class Copy:
     fillings: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
     _current: int | None = None
-    _golds: dict[tuple[int, str, bool], Gold | None] = field(default_factory=dict)
+    _golds: dict[_Place, Gold | None] = field(default_factory=dict)
+    _outcomes: dict[tuple[_Place, str, float], Comparison] = field(default_factory=dict)
 
     def fill(self, number: int) -> Database:
         """The copy with these rows."""
@@ -99,15 +103,36 @@ class Copy:
 
     def golds(self, number: int, questions: Sequence[Question], given: Mapping[str, Gold]) -> dict[str, Gold]:
         """What right answers return on these rows, by question id, of those questions about which that tells."""
-        keys = {question.id: (number, question.query, question.order_matters) for question in questions}
+        keys = {question.id: _place(number, question) for question in questions}
         missing = [question for question in questions if keys[question.id] not in self._golds]
         if missing:
             found = self._run(number, missing)
             for question in missing:
                 gold = found.get(question.id)
-                telling = gold and tells(given[question.id], gold) and not _tossed(question, gold, self.fill(number))
+                telling = gold and tells(given[question.id], gold) and not tossed(question, gold, self.fill(number))
                 self._golds[keys[question.id]] = gold if telling else None
         return {question: gold for question, key in keys.items() if (gold := self._golds[key])}
+
+    def ask(self, number: int, question: Question, candidate: tuple[str, float], gold: Gold) -> Comparison:
+        """How a query does on these rows; an equal one that was asked before, of the same question, is not run again.
+
+        Args:
+            number: of the filling.
+            question: whose answer it is.
+            candidate: the query, and its time limit in seconds.
+            gold: of the question on these rows.
+        """
+        key = _place(number, question), *candidate
+        if key in self._outcomes:
+            return self._outcomes[key]
+        try:
+            outcome = _compared(*candidate, gold, self.fill(number))
+        except QueryFailed as error:
+            outcome = Comparison(False, False, str(error))
+            if error.passing:
+                return outcome
+        self._outcomes[key] = outcome
+        return outcome
 
     def _run(self, number: int, questions: Sequence[Question]) -> dict[str, Gold]:
         """The golds that run: the rows may break a rule that was not seen, or a gold divide by what is now zero."""
@@ -116,6 +141,19 @@ class Copy:
         except EvaluationError:
             halves = [questions[: len(questions) // 2], questions[len(questions) // 2 :]] if len(questions) > 1 else []
             return {name: gold for half in halves for name, gold in self._run(number, half).items()}
+
+
+def _place(number: int, question: Question) -> _Place:
+    return number, question.query, question.order_matters
+
+
+def _compared(sql: str, timeout_s: float, gold: Gold, database: Database) -> Comparison:
+    longest = max(expected.count for expected in gold.answers)
+    table = database.run(sql, timeout_s=timeout_s, max_rows=longest + 1)
+    if table.truncated:
+        return Comparison(False, False, f"over {longest} rows, the gold has {longest}")
+    outcomes = [compare(expected, table.rows, table.width) for expected in gold.answers]
+    return next((one for one in outcomes if one.correct), outcomes[0])
 
 
 def confirm(weak: Weak, verdicts: Sequence[Verdict], timeout_s: float) -> list[Verdict]:
@@ -160,9 +198,9 @@ def _confirm_on(
     found: dict[str, list[Comparison]] = {question.id: [] for question in questions}
     with copy.lock:
         for number in range(copy.fillings):
-            open_ones = [question for question in questions if not _settled(found[question.id])]
-            for question, gold in copy.golds(number, open_ones, weak.golds).items():
-                found[question].append(_ask_again(verdicts[question].sql, gold, copy.fill(number), timeout_s))
+            open_ones = {question.id: question for question in questions if not _settled(found[question.id])}
+            for name, gold in copy.golds(number, list(open_ones.values()), weak.golds).items():
+                found[name].append(copy.ask(number, open_ones[name], (verdicts[name].sql, timeout_s), gold))
     return [_confirmed(verdicts[question], outcomes) for question, outcomes in found.items()]
 
 
@@ -177,78 +215,6 @@ def _confirmed(verdict: Verdict, outcomes: Sequence[Comparison]) -> Verdict:
         why = f"matches by chance: the gold is {verdict.weak}, and on other rows: {failures[0]}"
         return replace(verdict, verdict="incorrect", exact=False, reason=why, chance_hit=True)
     return replace(verdict, chance_hit=False) if outcomes else verdict
-
-
-def _ask_again(sql: str, gold: Gold, database: Database, timeout_s: float) -> Comparison:
-    longest = max(expected.count for expected in gold.answers)
-    try:
-        table = database.run(sql, timeout_s=timeout_s, max_rows=longest + 1)
-    except QueryFailed as error:
-        return Comparison(False, False, str(error))
-    if table.truncated:
-        return Comparison(False, False, f"over {longest} rows, the gold has {longest}")
-    outcomes = [compare(expected, table.rows, table.width) for expected in gold.answers]
-    return next((one for one in outcomes if one.correct), outcomes[0])
-
-
-def tells(given: Gold, other: Gold) -> bool:
-    """Whether a match on the given rows says nothing about a match on the other ones.
-
-    Each weak answer must have another there, neither empty nor all NULL, and not won by a tie that was none before.
-    """
-    for table, answer, new, expected in zip(given.tables, given.answers, other.tables, other.answers, strict=True):
-        if not weakness(table):
-            continue
-        if weakness(new) in ("empty", "all NULL") or (expected.ties and not answer.ties):
-            return False
-        if any(compare(one, table.rows, table.width).correct for one in other.answers):
-            return False
-    return True
-
-
-def _tossed(question: Question, gold: Gold, database: Database) -> bool:
-    """Whether a tie inside a gold decides its answer there: with the tied rows it would be another.
-
-    ``WHERE x = (SELECT MAX(x) ...)`` with several rows is a tie too, of which ``LIMIT 1`` would show one.
-    """
-    for sql, answer in zip(expand(question.query), gold.answers, strict=True):
-        if answer.count > 1 and picks_extremes(sql):
-            return True
-        probe = with_inner_ties(sql)
-        if probe is None:
-            continue
-        try:
-            table = database.run(probe, timeout_s=PROBE_TIMEOUT_S, max_rows=MAX_ROWS)
-        except QueryFailed:  # of a value, two rows
-            return True
-        if not compare(answer, table.rows, table.width).correct:
-            return True
-    return False
-
-
-def picks_extremes(sql: str) -> bool:
-    """Whether a query compares with a maximum or minimum from a query inside it."""
-    from sqlglot import exp
-
-    tree: Any = parse(sql)
-    selects = [] if tree is None else [select for select in tree.find_all(exp.Select) if select is not tree]
-    return any(select.find(exp.Max, exp.Min, exp.Limit, exp.Fetch) for select in selects)
-
-
-def with_inner_ties(sql: str) -> str | None:
-    """A query with WITH TIES for each LIMIT below its top level; ``None`` where there is none."""
-    from sqlglot import exp
-
-    tree: Any = parse(sql)
-    if tree is None:
-        return None
-    tree = tree.copy()
-    inner = [select for select in tree.find_all(exp.Select) if select is not tree and select.args.get("limit")]
-    for select in inner:
-        count = select.args["limit"].args.get("expression") or select.args["limit"].args.get("count")
-        ties = exp.LimitOptions(with_ties=True, rows=True) if select.args.get("order") else None
-        select.set("limit", exp.Fetch(direction="FIRST", count=count.copy(), limit_options=ties) if ties else None)
-    return str(tree.sql(dialect="postgres")) if inner else None
 
 
 def copy_of(weak: Weak, name: str) -> Copy:

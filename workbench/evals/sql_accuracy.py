@@ -2,7 +2,8 @@
 
 Per question: cut the SQL out of the answer, see that it is a query, run it in the sandbox on a
 connection of its own, and compare its result with every answer the gold accepts. Golds run once per loaded
-database and are kept with it, so a second artifact scored on the same server costs only its own queries.
+database and are kept with it; so are verdicts, unless a slow machine may have a part in one. A second artifact
+scored on the same server costs only the answers that no other gave.
 
     with Server.embedded() as server:
         verdicts = score_predictions(question_set, answers, server)
@@ -16,7 +17,7 @@ there ``correct`` is an answer that declines (``workbench.evals.refusals``).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -56,7 +57,7 @@ class Verdict:
         reason: why, in a few words; empty for an exact answer.
         sql: the statement that was scored.
         weak: why luck could match the gold (``empty``, ``all NULL``, ``single cell``), or empty.
-        seconds: how long the query ran, with its connection.
+        seconds: how long the query ran, with its connection; of an equal answer's run, where there was one before.
         chance_hit: whether what is right on a weak gold fails on other rows (``workbench.evals.second_copy``), which
             makes it incorrect; ``None`` where it was not tried, or no rows tell.
         defog_correct: correct by sql-eval's own rules; ``None`` unless scored so.
@@ -87,6 +88,8 @@ class Attempt:
         gold: what right answers return on ``database``; ``None`` when the right answer is to decline.
         database: where to run it.
         defog: what sql-eval compares it with, to have its verdicts too.
+        asked: equal for two attempts on one database if nothing but their answers can make their verdicts differ, which
+            are then shared; ``None`` where there will be no other.
     """
 
     question_id: str
@@ -94,6 +97,7 @@ class Attempt:
     gold: Gold | None
     database: Database | None
     defog: defog.DefogGold | None = None
+    asked: Hashable = None
 
 
 @dataclass(frozen=True)
@@ -144,7 +148,7 @@ def score_predictions(
             return Attempt(question.id, answer, None, None)
         gold, database = golds[question.id], databases[question.db_name]
         rules = defog.prepare_gold(question, gold, database, wanted.broadcasting)
-        return Attempt(question.id, answer, gold, database, rules)
+        return Attempt(question.id, answer, gold, database, rules, (replace(question, id=""), wanted.broadcasting))
 
     attempts = [attempt(question, answer) for question, answer in zip(questions, answers, strict=True)]
     verdicts = score_attempts(attempts, timeout_s, progress)
@@ -170,12 +174,6 @@ def score_attempts(
         score_attempt(attempt, timeout_s) if verdict.reason.startswith(CLOSED) else verdict
         for attempt, verdict in zip(attempts, verdicts, strict=True)
     ]
-
-
-def weak_golds(question_set: QuestionSet, server: Server, *, max_rows: int = MAX_ROWS) -> dict[str, str]:
-    """Questions whose gold is empty, all NULL or a single cell, with which of the three: luck could match them."""
-    _, golds = _golds(question_set.answerable(), server, max_rows)
-    return {name: gold.weak for name, gold in golds.items() if gold.weak}
 
 
 def _golds(question_set: QuestionSet, server: Server, max_rows: int) -> tuple[dict[str, Database], dict[str, Gold]]:
@@ -206,19 +204,51 @@ def workers() -> Iterator[ThreadPoolExecutor]:
 def score_attempt(attempt: Attempt, timeout_s: float = TIMEOUT_S) -> Verdict:
     """Extract, gate, run, compare; or where there is no gold, see whether the answer declines.
 
+    An answer that was judged before on this database, in an attempt at the same, is not run again.
+
     Raises:
         EvaluationError: the server is gone.
     """
     if attempt.gold is None or attempt.database is None:
         return _judge_refusal(attempt)
-    verdict, table = _run_and_compare(attempt, attempt.gold, attempt.database, timeout_s)
+    key = ("verdict", attempt.asked, attempt.answer, timeout_s)
+    known: Verdict | None = attempt.database.cache.get(key)
+    if known:
+        return replace(known, question_id=attempt.question_id)
+    verdict, lasting = _judge(attempt, _Candidate(extract_sql(attempt.answer), attempt.database, timeout_s))
+    if attempt.asked is not None and lasting:
+        attempt.database.cache[key] = verdict
+    return verdict
+
+
+@dataclass
+class _Candidate:
+    """A query on its way to a verdict; ``lasting`` until a failure that may not come again."""
+
+    sql: str
+    database: Database
+    timeout_s: float
+    lasting: bool = True
+
+    def run(self, max_rows: int) -> Table:
+        try:
+            return self.database.run(self.sql, timeout_s=self.timeout_s, max_rows=max_rows)
+        except QueryFailed as error:
+            self.lasting = not error.passing
+            raise
+
+
+def _judge(attempt: Attempt, candidate: _Candidate) -> tuple[Verdict, bool]:
+    """The verdict by both rules, and whether another run would come to the same."""
+    assert attempt.gold is not None  # else nothing is run
+    verdict, table = _run_and_compare(attempt, attempt.gold, candidate)
     if attempt.defog:
-        match = _match_defog(attempt.defog, table, verdict.sql, attempt.database, timeout_s)
+        match = _match_defog(attempt.defog, table, candidate)
         verdict = replace(verdict, defog_correct=match.correct, defog_exact=match.exact)
-    if verdict.verdict == "correct" or not is_refusal(attempt.answer):
-        return verdict
-    name: VerdictName = "incorrect" if verdict.verdict == "incorrect" else "rejected"
-    return replace(verdict, verdict=name, reason="declines to answer")
+    if verdict.verdict != "correct" and is_refusal(attempt.answer):
+        name: VerdictName = "incorrect" if verdict.verdict == "incorrect" else "rejected"
+        verdict = replace(verdict, verdict=name, reason="declines to answer")
+    return verdict, candidate.lasting
 
 
 def _judge_refusal(attempt: Attempt) -> Verdict:
@@ -230,11 +260,9 @@ def _judge_refusal(attempt: Attempt) -> Verdict:
     return Verdict(attempt.question_id, "incorrect", False, reason, sql, answerable=False)
 
 
-def _run_and_compare(
-    attempt: Attempt, gold: Gold, database: Database, timeout_s: float
-) -> tuple[Verdict, Table | None]:
+def _run_and_compare(attempt: Attempt, gold: Gold, candidate: _Candidate) -> tuple[Verdict, Table | None]:
     """The verdict, and what the query returned."""
-    sql = extract_sql(attempt.answer)
+    sql = candidate.sql
     started = time.perf_counter()
     table: Table | None = None
 
@@ -247,7 +275,7 @@ def _run_and_compare(
     longest = max(expected.count for expected in gold.answers)
     started = time.perf_counter()
     try:
-        table = database.run(sql, timeout_s=timeout_s, max_rows=longest + 1)
+        table = candidate.run(longest + 1)
     except QueryFailed as error:
         return verdict("error", str(error))
     if table.truncated:
@@ -256,16 +284,14 @@ def _run_and_compare(
     return verdict("correct" if best.correct else "incorrect", best.reason, best.exact)
 
 
-def _match_defog(
-    gold: defog.DefogGold, table: Table | None, sql: str, database: Database, timeout_s: float
-) -> defog.DefogMatch:
+def _match_defog(gold: defog.DefogGold, table: Table | None, candidate: _Candidate) -> defog.DefogMatch:
     """sql-eval's verdicts, for which a result longer than the gold may have to be read to its end."""
     if table and table.truncated and gold.may_equal_more_rows(table.width):
         try:
-            table = database.run(sql, timeout_s=timeout_s, max_rows=defog.MAX_ROWS)
+            table = candidate.run(defog.MAX_ROWS)
         except QueryFailed:
             table = None
-    return defog.match_defog(gold, table, sql) if table else defog.WRONG
+    return defog.match_defog(gold, table, candidate.sql) if table else defog.WRONG
 
 
 def _rank(comparison: Comparison) -> tuple[bool, bool]:
