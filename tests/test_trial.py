@@ -43,6 +43,13 @@ def test_answers_timings_and_memory_come_back(make_artifact_folder):
     assert "made up" in result.notes[0]
 
 
+def test_a_prompt_that_is_too_long_ends_nothing(make_artifact_folder):
+    result = run_trial(task(make_artifact_folder(answer="SELECT 2", holds=3), timed_prompt=None))
+    assert (result.answers, result.unfinished) == (["", "SELECT 2"], 0)
+    assert result.unasked == ["too long: 1 tokens more than the context holds", ""]
+    assert "1 of 2 questions are too long" in result.notes[-1]
+
+
 def test_an_unrepresentative_engine_is_not_timed(make_artifact_folder):
     result = run_trial(task(make_artifact_folder(representative=False)))
     assert result.timings == []

@@ -8,7 +8,7 @@ from workbench.artifact import Artifact
 from workbench.catalog import get_runtime
 from workbench.errors import ArtifactError
 from workbench.machine import describe
-from workbench.model_under_test import ModelUnderTest, Tell
+from workbench.model_under_test import Failure, ModelUnderTest, Tell
 from workbench.progress import Listener
 from workbench.prompt import PROMPTS, Prompt
 from workbench.runtimes.base import Decoding, Generation
@@ -71,6 +71,9 @@ class ArtifactUnderTest(ModelUnderTest):
         for note in result.notes:
             listener.note(note)
         for place, text in enumerate(result.answers):
+            if result.unasked and result.unasked[place]:
+                tell(place, Failure(result.unasked[place], refused=True))
+                continue
             tokens = tuple(result.tokens[place]) if result.tokens else ()
             written = result.new_tokens[place]
             tell(place, Generation(text, 0, written, written < decoding.max_new_tokens, tokens))

@@ -32,7 +32,7 @@ class Evaluation:
         facts: address; or artifact, its key, device and machine.
         sets: scores, verdicts and flips, set by set.
         unfinished: answers cut by the limit.
-        refused: questions the server would not take; their answers count as empty.
+        refused: questions the server would not take, or too long for the artifact's context; they count as wrong.
         reference: the file flips were counted against.
         notes: what a reader must know.
         tool_versions: of what scored.
@@ -61,7 +61,7 @@ class Evaluation:
         """What a reader of the figures must know; empty when nothing is special."""
         told = (
             (f"answers cut at {self.max_new_tokens} tokens (--max-new-tokens)", self.unfinished),
-            ("questions the server refused, which count as wrong", self.refused),
+            ("questions the model would not take, which count as wrong", self.refused),
         )
         return [f"{what}: {count}" for what, count in told if count]
 

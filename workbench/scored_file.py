@@ -26,7 +26,7 @@ from workbench.predictions import Prediction, read_predictions
 from workbench.questions import QuestionSet
 from workbench.report import score_record
 from workbench.request import BUNDLED, question_sets
-from workbench.scoring import flips_record, judged_predictions
+from workbench.scoring import flips_record, judged_predictions, with_unasked
 from workbench.tables import DASH, Table, score_text
 
 if TYPE_CHECKING:
@@ -165,8 +165,8 @@ def score_set(
     }
 
     def verdicts(answers: Sequence[Prediction]) -> list[Verdict]:
-        texts = [one.text for one in answers]
-        return score_predictions(answered.question_set, texts, server, **options)
+        found = score_predictions(answered.question_set, [one.text for one in answers], server, **options)
+        return with_unasked(found, [str(one.further.get("refused") or "") for one in answers])
 
     found = verdicts(answered.answers)
     paired = answered.reference is not None and any(one.answerable for one in found)

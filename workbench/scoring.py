@@ -48,6 +48,19 @@ def score_answers(sets: Sequence[QuestionSet], answers: Sequence[str], server: S
     return [score_predictions(one, own, server) for one, own in zip(sets, split_by_set(sets, answers), strict=True)]
 
 
+def with_unasked(verdicts: Sequence[Verdict], reasons: Sequence[str]) -> list[Verdict]:
+    """Verdicts in which a question that could not be asked is an ``error``, for the reason given.
+
+    Args:
+        verdicts: of the answers, empty ones where there is none.
+        reasons: one a question, nothing for those that were asked.
+    """
+    return [
+        replace(verdict, verdict="error", exact=False, reason=reason) if reason else verdict
+        for verdict, reason in zip(verdicts, reasons, strict=True)
+    ]
+
+
 def set_scores(
     question_set: QuestionSet, verdicts: Sequence[Verdict], reference: Sequence[Verdict] | None
 ) -> SetScores:

@@ -17,7 +17,7 @@ from workbench.convert import Made, make_artifact
 from workbench.errors import StorageError, WorkbenchError
 from workbench.plan import PlannedArtifact
 from workbench.plugins import installed_version
-from workbench.scoring import score_answers
+from workbench.scoring import score_answers, split_by_set, with_unasked
 from workbench.trial import TrialResult, TrialTask, require_memory, result_of, run_trial
 from workbench.work import Work, engine_name
 
@@ -125,10 +125,17 @@ def score_all(work: Work, trials: dict[str, Outcome[TrialResult]], server: Serve
     """Verdicts by recipe and question set; the databases are loaded and the golds run once for all."""
     work.listener.step("Score the answers on PostgreSQL")
     return {
-        name: score_texts(work, name, work.sets, trial.answers, server)
+        name: _with_unasked(work, trial, score_texts(work, name, work.sets, trial.answers, server))
         for name, trial in trials.items()
         if isinstance(trial, TrialResult)
     }
+
+
+def _with_unasked(work: Work, trial: TrialResult, verdicts: list[list[Verdict]]) -> list[list[Verdict]]:
+    """The verdicts, with what the engine could not be asked as errors."""
+    if not trial.unasked:
+        return verdicts
+    return [with_unasked(*each) for each in zip(verdicts, split_by_set(work.sets, trial.unasked), strict=True)]
 
 
 def score_texts(

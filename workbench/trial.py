@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from workbench.answering import answer_all
 from workbench.artifact import open_artifact
 from workbench.catalog import get_runtime
 from workbench.errors import WorkbenchError
@@ -85,6 +86,7 @@ class TrialResult:
         unfinished: answers cut by the token limit.
         answer_s: seconds for all answers.
         load_s: seconds to load the artifact, the engine's import included.
+        unasked: per prompt why it was not asked, or nothing; empty where all were.
         timings: one per repeat; empty when not timed.
         notes: what a reader must know.
         representative: whether speed and memory are what users of this format get.
@@ -100,6 +102,7 @@ class TrialResult:
     answer_s: float
     load_s: float
     tokens: list[list[int]] = field(default_factory=list)
+    unasked: list[str] = field(default_factory=list)
     timings: list[Timing] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     representative: bool = True
@@ -270,7 +273,8 @@ def _run(task: TrialTask, send: Callable[..., None]) -> TrialResult:
 
         divergence = compare(session, task.comparison, progress) if task.comparison else {}
         started = time.perf_counter()
-        generations = session.generate(task.prompts, _decoding(task), progress) if task.prompts else []
+        answers = answer_all(session, task.prompts, _decoding(task), progress)
+        generations = answers.generations
         return TrialResult(
             answers=[generation.text for generation in generations],
             new_tokens=[generation.new_tokens for generation in generations],
@@ -279,7 +283,8 @@ def _run(task: TrialTask, send: Callable[..., None]) -> TrialResult:
             load_s=load_s,
             tokens=[list(generation.tokens) for generation in generations],
             timings=timings,
-            notes=list(session.notes),
+            unasked=[answers.unasked.get(place, "") for place in range(len(generations))] if answers.unasked else [],
+            notes=[*session.notes, *answers.notes],
             representative=session.representative,
             device_peak_bytes=session.device_peak_bytes(),
             evidence=evidence,

@@ -159,6 +159,24 @@ def test_beams_matter_to_these_prompts(golden) -> None:
 
 
 @pytest.mark.parametrize("name", EXACT)
+def test_the_room_for_an_answer_is_what_the_prompt_leaves(loaded, prompts, name) -> None:
+    session = loaded(name)
+    (answer,) = session.generate(prompts[:1], Decoding(STOP, 4))
+    assert session.room(prompts[0]) == LoadOptions().context - answer.prompt_tokens
+    long = prompts[0] * 2
+    filling = long + " a" * session.room(long)
+    while session.room(filling) > 1:
+        filling += " a"
+    while session.room(filling) < 1:
+        filling = filling.removesuffix(" a")
+    assert session.room(filling) == 1
+    assert session.generate([filling], Decoding((), 8))[0].new_tokens == 1
+    assert session.room(filling + " a a") < 1
+    with pytest.raises(WorkbenchError, match="context"):
+        session.generate([filling + " a a"], Decoding((), 8))
+
+
+@pytest.mark.parametrize("name", EXACT)
 @pytest.mark.parametrize("beams", [1, 2])
 def test_a_prompt_that_fills_the_context_is_refused(loaded, prompts, name, beams) -> None:
     with pytest.raises(WorkbenchError, match="context") as refused:

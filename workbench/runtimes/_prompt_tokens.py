@@ -37,6 +37,10 @@ class PromptTokens:
             )
         return ids
 
+    def room(self, prompt: str) -> int:
+        """Tokens of answer that fit after a prompt; see ``Session.room``."""
+        return self.context - len(self.tokenizer.encode(prompt))
+
     def ids(self, text: str) -> list[int]:
         """Ids of a text, without those the tokenizer adds to a prompt."""
         ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False)

@@ -171,6 +171,10 @@ class Session(ABC):
         """
 
     @abstractmethod
+    def room(self, prompt: str) -> int:
+        """Tokens of answer that fit into the context after a prompt; none or fewer where it is too long by itself."""
+
+    @abstractmethod
     def tokenize(self, text: str) -> list[int]:
         """Token ids of a text, without those that are put around a prompt."""
 

@@ -135,6 +135,16 @@ class LlamaCppSession(Session):
 
         return tell
 
+    def room(self, prompt: str) -> int:
+        """What is left of the context; see ``Session.room``."""
+        return self._options.context - len(self._ids(prompt))
+
+    def _ids(self, prompt: str) -> list[int]:
+        """Ids of a prompt, with those that are put around it."""
+        body = {"content": prompt, "add_special": True, "parse_special": True}
+        ids: list[int] = post(self._server or self.server(), "/tokenize", body)["tokens"]
+        return ids
+
     def tokenize(self, text: str) -> list[int]:
         """Ids by the tokenizer inside the GGUF file."""
         body = {"content": text, "add_special": False, "parse_special": True}
@@ -178,8 +188,7 @@ class LlamaCppSession(Session):
 
     def _search(self, ask: Ask, prompt: str, decoding: Decoding) -> Generation:
         """The best answer of a beam search."""
-        body = {"content": prompt, "add_special": True, "parse_special": True}
-        ids = post(self.server(), "/tokenize", body)["tokens"]
+        ids = self._ids(prompt)
         limit = min(decoding.max_new_tokens, self._options.context - len(ids))
         if limit < 1:
             raise WorkbenchError(

@@ -161,6 +161,10 @@ class MlxLmSession(Session):
         mx.synchronize()  # the step begun ahead
         return Timing(len(ids), new_tokens, ttft_s, total_s)
 
+    def room(self, prompt: str) -> int:
+        """What is left of the context; see ``Session.room``."""
+        return self._tokens.room(prompt)
+
     def tokenize(self, text: str) -> list[int]:
         """Ids of a text; see ``Session.tokenize``."""
         return self._tokens.ids(text)

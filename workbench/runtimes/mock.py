@@ -1,7 +1,8 @@
 """A runtime without an engine: answers from a file, for tests of everything around engines.
 
 The artifact's folder may hold ``mock.json``: ``{"answer": text, "crash": bool, "refuse": text, "sleep_s": number,
-"representative": bool}``. Its timings are made up and it says so in its notes; no shipped recipe uses it.
+"representative": bool, "holds": bytes of prompt and answer}``. Its timings are made up and it says so in its notes; no
+shipped recipe uses it.
 """
 
 from __future__ import annotations
@@ -56,6 +57,10 @@ class MockSession(Session):
         import numpy as np
 
         return (np.zeros((len(one.tokens) - one.first, 256), np.float32) for one in readings)
+
+    def room(self, prompt: str) -> int:
+        """What is left of the bytes it holds by its settings; without, of more than anyone asks."""
+        return int(self._settings.get("holds", 1 << 30)) - len(prompt.encode())
 
     def tokenize(self, text: str) -> list[int]:
         """Bytes."""

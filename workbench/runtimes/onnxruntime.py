@@ -152,6 +152,10 @@ class OnnxSession(Session):
             rest = [self._engine.read(ids[at:-1], cache)[0]] if at < len(ids) - 1 else []
             yield np.concatenate([logits[None], *rest])
 
+    def room(self, prompt: str) -> int:
+        """What is left of the context; see ``Session.room``."""
+        return self._tokens.room(prompt)
+
     def tokenize(self, text: str) -> list[int]:
         """Ids of a text; see ``Session.tokenize``."""
         return self._tokens.ids(text)

@@ -178,6 +178,10 @@ class TransformersSession(Session):
             before = ids[:-1]
             yield logits[0].float().cpu().numpy()
 
+    def room(self, prompt: str) -> int:
+        """What is left of the context; see ``Session.room``."""
+        return self._tokens.room(prompt)
+
     def tokenize(self, text: str) -> list[int]:
         """Ids of a text; see ``Session.tokenize``."""
         return self._tokens.ids(text)
