@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench import digest_memory
 from workbench.artifact import sha256_file, sha256_json
-from workbench.checkpoint_files import CONFIG, SMALL_FILES, NoWeightsError, WeightFiles, find_weights
+from workbench.checkpoint_files import CONFIG, SMALL_FILES, NoWeightsError, WeightFiles, find_weights, is_pointer
 from workbench.config_tensors import config_tensors
 from workbench.errors import CheckpointError
 from workbench.model_config import context_length, is_tied, read_config
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 # Tensors of a weight file, by how its name ends.
 READERS = {".safetensors": read_header, ".bin": read_pickled}
 _HEAD = "lm_head.weight"
-_POINTER = b"version https://git-lfs.github.com/"
 
 
 @dataclass(frozen=True)
@@ -230,7 +229,7 @@ def _peek_folder(path: Path, name: str, revision: str | None) -> Checkpoint:
         files = _weight_files(path)
     except NoWeightsError:
         return _described(path, name, revision)
-    here = any((path / file).is_file() and not _is_pointer(path / file) for file in files.names)
+    here = any((path / file).is_file() and not is_pointer(path / file) for file in files.names)
     return _read_folder(path, name, revision) if here else _described(path, name, revision)
 
 
@@ -289,12 +288,6 @@ def _untied(config: dict[str, Any], tensors: dict[str, TensorInfo]) -> dict[str,
 
 
 def _read_file(file: Path) -> list[TensorInfo]:
-    if _is_pointer(file):
+    if is_pointer(file):
         raise CheckpointError(f"{file} is Git LFS's pointer to the weights, not the weights; run: git lfs pull")
     return READERS[file.suffix](file)
-
-
-def _is_pointer(file: Path) -> bool:
-    """Whether Git LFS's pointer stands where the file should be."""
-    with file.open("rb") as handle:
-        return handle.read(len(_POINTER)) == _POINTER

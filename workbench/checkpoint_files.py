@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from workbench.errors import CheckpointError
 
@@ -27,6 +28,7 @@ TOKENIZER_FILES = (
     "chat_template.jinja",
 )
 SMALL_FILES = ("generation_config.json", *TOKENIZER_FILES)
+_POINTER = b"version https://git-lfs.github.com/"
 
 
 class NoWeightsError(CheckpointError):
@@ -92,6 +94,12 @@ def find_weights(names: Collection[str], read: Callable[[str], str], where: obje
     raise NoWeightsError(
         f"{where} holds no *.safetensors file and no pytorch_model*.bin; give --model a complete checkpoint"
     )
+
+
+def is_pointer(file: Path) -> bool:
+    """Whether Git LFS's pointer stands where the file should be."""
+    with file.open("rb") as handle:
+        return handle.read(len(_POINTER)) == _POINTER
 
 
 def _all_shards(found: list[str]) -> tuple[str, ...]:

@@ -19,8 +19,13 @@ _ESTIMATED_BYTES_PER_TOKEN = 40
 _ESTIMATED_OTHER_BYTES = 2048
 
 
-def metadata(checkpoint: Checkpoint, file_type: FileType) -> dict[str, Value]:
+def metadata(checkpoint: Checkpoint, file_type: FileType, vocabulary: bool = True) -> dict[str, Value]:
     """All pairs, in the order they are written; int is u32, float is f32, a list of int is i32, of float f32.
+
+    Args:
+        checkpoint: the source.
+        file_type: of the file.
+        vocabulary: whether with the tokenizer's; without them the pairs only serve to estimate a size.
 
     Raises:
         CheckpointError: no tokenizer, or a tokenizer or model that llama.cpp would compute differently.
@@ -30,12 +35,12 @@ def metadata(checkpoint: Checkpoint, file_type: FileType) -> dict[str, Value]:
         "general.type": "model",
         "general.name": checkpoint.model_name,
         **model_pairs(checkpoint),
-        **vocabulary_pairs(checkpoint),
+        **(vocabulary_pairs(checkpoint) if vocabulary else {}),
         "general.quantization_version": QUANTIZATION_VERSION,
         "general.file_type": file_type.number,
     }
 
 
-def estimated_metadata_bytes(vocabulary: int) -> int:
-    """What the pairs will take when the tokenizer is not at hand yet: tokens, kinds, merges or scores."""
+def estimated_vocabulary_bytes(vocabulary: int) -> int:
+    """What the tokenizer's pairs will take when it is not at hand yet: tokens, kinds, merges or scores."""
     return _ESTIMATED_OTHER_BYTES + _ESTIMATED_BYTES_PER_TOKEN * vocabulary

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.checkpoint import Checkpoint
+from workbench.checkpoint_files import is_pointer
 from workbench.errors import CheckpointError, PrerequisiteError
 from workbench.formats._gguf_bytelevel import byte_level_pairs
 from workbench.formats._gguf_header import Value
@@ -29,7 +30,8 @@ _CODE_LLAMA_VOCABULARY, _CODE_LLAMA_END = 32016, 32010
 
 def has_vocabulary(checkpoint: Checkpoint) -> bool:
     """Whether the tokenizer's files are at hand (not so where only a Hub repository's headers were fetched)."""
-    return any((checkpoint.path / name).is_file() for name in ("tokenizer.json", "tokenizer.model"))
+    files = (checkpoint.path / name for name in ("tokenizer.json", "tokenizer.model"))
+    return any(file.is_file() and not is_pointer(file) for file in files)
 
 
 def vocabulary_pairs(checkpoint: Checkpoint) -> dict[str, Value]:

@@ -126,13 +126,15 @@ def _after_gap(gap: int, pieces: Callable[[], Iterable[Piece]] | None) -> Iterab
 
 def _quantized(checkpoint: Checkpoint, infos: Sequence[TensorInfo], specs: Sequence[Spec], bits: int) -> Group:
     """Codes chunk by chunk; scales and zero points follow when all chunks were made, each on a boundary."""
-    chunks = [(info.name, place) for info in infos for place in range(len(info.chunks))]
     rest: dict[int, list[Tensor]] = {}
 
-    def piece(number: int) -> Any:
+    def pieces() -> Iterable[Piece]:
+        chunks = [(info.name, place) for info in infos for place in range(len(info.chunks))]
+        return (partial(piece, number, *chunk) for number, chunk in enumerate(chunks))
+
+    def piece(number: int, name: str, place: int) -> Any:
         import torch
 
-        name, place = chunks[number]
         values = cast(name, checkpoint.read_chunk(name, place), torch.float32)
         codes, *others = quantize(values, bits)
         rest[number] = [other for other in others if other is not None]
@@ -141,11 +143,10 @@ def _quantized(checkpoint: Checkpoint, infos: Sequence[TensorInfo], specs: Seque
     def tail() -> Any:
         import numpy as np
 
-        made = [rest.pop(number) for number in range(len(chunks))]
+        made = [rest.pop(number) for number in sorted(rest)]
         parts = []
         for place, before in enumerate(specs[:-1]):
             parts += [_gap(-before.nbytes % ALIGNMENT), *(raw(row[place]) for row in made)]
         return np.concatenate(parts)
 
-    pieces = [partial(piece, number) for number in range(len(chunks))]
-    return Group(tuple(specs), lambda: pieces, tail, tuple(info.name for info in infos))
+    return Group(tuple(specs), pieces, tail, tuple(info.name for info in infos))

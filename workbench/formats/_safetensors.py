@@ -18,7 +18,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +72,7 @@ class Group:
         """The first tensor's name."""
         return self.specs[0].name
 
-    @property
+    @cached_property
     def nbytes(self) -> int:
         """Bytes of all its tensors."""
         return sum(spec.nbytes for spec in self.specs)
@@ -89,7 +89,6 @@ def quantized_group(
         make: makes of one of the source's chunks the integers and the parts of the others, in the order of ``specs``.
     """
     rest: dict[int, tuple[NDArray[Any], ...]] = {}
-    places = range(len(source.chunks))
 
     def piece(place: int) -> NDArray[Any]:
         integers, *others = make(place)
@@ -99,12 +98,12 @@ def quantized_group(
     def tail() -> NDArray[Any]:
         import numpy as np
 
-        made = [rest.pop(place) for place in places]
+        made = [rest.pop(place) for place in range(len(source.chunks))]
         return np.concatenate(
             [others[part].reshape(-1).view(np.uint8) for part in range(len(specs) - 1) for others in made]
         )
 
-    return Group(specs, lambda: (partial(piece, place) for place in places), tail, (source.name,))
+    return Group(specs, lambda: (partial(piece, place) for place in range(len(source.chunks))), tail, (source.name,))
 
 
 def header(specs: Sequence[Spec], metadata: Mapping[str, str]) -> bytes:
@@ -113,16 +112,21 @@ def header(specs: Sequence[Spec], metadata: Mapping[str, str]) -> bytes:
     Raises:
         WorkbenchError: a tensor would not be aligned to its own type, which readers that map the file need.
     """
-    entries: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))}
+    notes = json.dumps(dict(sorted(metadata.items())), separators=(",", ":"), ensure_ascii=False)
+    entries = [f'"__metadata__":{notes}']  # put together by hand: a plan asks for a hundred thousand entries
     offset = 0
     for spec in specs:
         if offset % DTYPE_BYTES[spec.dtype]:
             raise WorkbenchError(
                 f"{spec.name} follows tensors of odd sizes and cannot be stored; choose another format"
             )
-        entries[spec.name] = {"dtype": spec.dtype, "shape": spec.shape, "data_offsets": [offset, offset + spec.nbytes]}
-        offset += spec.nbytes
-    text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
+        end = offset + spec.nbytes
+        shape = ",".join(map(str, spec.shape))
+        entries.append(
+            f'{json.dumps(spec.name)}:{{"dtype":"{spec.dtype}","shape":[{shape}],"data_offsets":[{offset},{end}]}}'
+        )
+        offset = end
+    text = f"{{{','.join(entries)}}}".encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text
 
@@ -132,10 +136,13 @@ def safetensors_files(
 ) -> list[OutputFile]:
     """The files of these tensors: filled in the given order up to ``limit`` bytes, named as transformers names them."""
     shards: list[list[Group]] = [[]]
+    filled = 0
     for group in groups:
-        if shards[-1] and sum(other.nbytes for other in shards[-1]) + group.nbytes > limit:
+        if shards[-1] and filled + group.nbytes > limit:
             shards.append([])
+            filled = 0
         shards[-1].append(group)
+        filled += group.nbytes
     total = len(shards)
     files = []
     for number, shard in enumerate(shards, start=1):

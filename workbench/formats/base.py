@@ -70,7 +70,15 @@ class Format(ABC, Generic[OptionsT]):
 
     @abstractmethod
     def predicted_bytes(self, checkpoint: Checkpoint, options: OptionsT) -> int:
-        """Bytes of the weight files this format would make, from config and tensor headers alone."""
+        """Bytes of the weight files this format would make, from config and tensor headers alone.
+
+        Raises:
+            WorkbenchError: the checkpoint cannot be converted; the message says why.
+        """
+
+    def size_is_exact(self, checkpoint: Checkpoint) -> bool:
+        """Whether ``predicted_bytes`` is exact to the byte; not so where a file carries what is not at hand."""
+        return True
 
     @abstractmethod
     def convert(

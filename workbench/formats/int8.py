@@ -31,10 +31,12 @@ from workbench.formats.base import ConversionContext, Format, Options, copy_smal
 from workbench.quiet import quiet_libraries
 from workbench.tensors import TensorInfo
 
-# What torchao notes about each tensor in the file's header; ``convert`` writes torchao's own words.
+# What torchao notes about each tensor in the file's header, with a place for the number of columns; known here for a
+# plan, which does not load torchao. ``convert`` writes torchao's own words.
 _QUANTIZED_NOTE = (
-    '{"_type": "Int8Tensor", "_data": {"act_quant_kwargs": null, "reduce_range": false, "block_size": [1, 0000], '
-    '"dtype": {"_type": "torch.dtype", "_data": "float16"}}, "_tensor_data_names": ["zero_point", "qdata", "scale"]}'
+    '{{"_type": "Int8Tensor", "_data": {{"act_quant_kwargs": null, "reduce_range": false, "block_size": [1, {}], '
+    '"dtype": {{"_type": "torch.dtype", "_data": "float16"}}}}, '
+    '"_tensor_data_names": ["zero_point", "qdata", "scale"]}}'
 )
 _PLAIN_NOTE = '{"_type": "Tensor"}'
 
@@ -54,9 +56,9 @@ class Int8(Format[Int8Options]):
     requires = (("torch", "torch"), ("torchao", "torchao"), ("transformers", "transformers"))
 
     def predicted_bytes(self, checkpoint: Checkpoint, options: Int8Options) -> int:
-        """Tensors exactly; the header to a few bytes per tensor."""
+        """Exact: tensors and headers."""
         infos, linears = kept_tensors(checkpoint), _linear_weights(checkpoint)
-        notes = {i.name: _QUANTIZED_NOTE if i.name in linears else _PLAIN_NOTE for i in infos}
+        notes = {i.name: _QUANTIZED_NOTE.format(i.shape[1]) if i.name in linears else _PLAIN_NOTE for i in infos}
         return total_bytes(safetensors_files(_groups(checkpoint), _metadata(notes)))
 
     def tolerance(self, options: Int8Options) -> float:

@@ -55,11 +55,11 @@ class Onnx(Format[OnnxOptions]):
     requires = (("onnx", PIP),)
 
     def predicted_bytes(self, checkpoint: Checkpoint, options: OnnxOptions) -> int:
-        """The data file exactly, the graphs to a few percent (they are a thousandth of most models)."""
+        """Exact: the data file and both graphs."""
         weights = Weights(checkpoint, BITS[options.weights])
         graphs = _graphs(checkpoint, weights)
         places, parts = weights.lay_out()
-        return sum(part.nbytes for part in parts) + sum(graph.estimated_bytes(places) for graph in graphs.values())
+        return sum(part.nbytes for part in parts) + sum(graph.model_bytes(places) for graph in graphs.values())
 
     def tolerance(self, options: OnnxOptions) -> float:
         """By the bits of a weight; the bundled model shows 0.0005 (in float16), 0.014 and 0.15."""
