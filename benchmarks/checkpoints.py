@@ -39,8 +39,9 @@ LLAMA: dict[str, Any] = {
     "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu", "rms_norm_eps": 1e-5,
     "rope_theta": 1000000.0, "bos_token_id": 1, "eos_token_id": 2, "tie_word_embeddings": False,
 }  # fmt: skip
-# Sizes by the models' own configs; 0.87b is a StarCoder between the published 1B and the bundled one.
+# Sizes by the models' own configs; 0.16b and 0.87b are StarCoders between the bundled one and the published 1B.
 SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
+    "0.16b": ("F16", {**STARCODER, "n_layer": 8, "n_embd": 1024, "n_head": 8, "n_inner": 4096}),
     "0.87b": ("BF16", {**STARCODER, "n_layer": 18, "n_embd": 2048, "n_head": 16}),
     "3b": ("F16", {**STARCODER, "n_layer": 36, "n_embd": 2816, "n_head": 22}),
     "15b": ("F16", {**STARCODER, "n_layer": 40, "n_embd": 6144, "n_head": 48}),

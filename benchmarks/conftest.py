@@ -1,28 +1,73 @@
-"""What the benchmarks share: the bundled model as a float16 artifact, and questions to ask it.
+"""What the benchmarks share: the bundled model as a float16 artifact, questions to ask it, lines after the tables.
 
-python -m pytest benchmarks            # ratios stand in each group's table
+``README.md`` here tells how to run, keep and compare them.
 """
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from benchmarks.ratios import ratio_lines
 from workbench import catalog
+from workbench.artifact import Artifact
 from workbench.checkpoint import open_checkpoint
 from workbench.convert import make_artifact
 from workbench.nano import MODEL_NAME
 from workbench.request import question_sets
-from workbench.runtimes.base import LoadOptions
+from workbench.runtimes.base import LoadOptions, Session
+
+ROUNDS = 5  # the fewest of which an interval can be told; see pairs.py
+SHOWN = pytest.StashKey[list[dict[str, Any]]]()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Digests that conversions remember stay out of the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")
-def session(tmp_path_factory):
-    checkpoint = open_checkpoint(MODEL_NAME)
-    made = make_artifact(checkpoint, catalog.get_recipe("fp16"), tmp_path_factory.mktemp("store") / "fp16")
-    with catalog.get_runtime("transformers").load(made.artifact, LoadOptions()) as loaded:
+def rounds(pytestconfig: pytest.Config) -> int:
+    """How often a pair is timed; once with --benchmark-disable, which only shows that everything works."""
+    return 1 if pytestconfig.getoption("benchmark_disable") else ROUNDS
+
+
+@pytest.fixture(scope="session")
+def fp16(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    """The bundled model as float16."""
+    out = tmp_path_factory.mktemp("store") / "fp16"
+    return make_artifact(open_checkpoint(MODEL_NAME), catalog.get_recipe("fp16"), out).artifact
+
+
+@pytest.fixture(scope="session")
+def session(fp16: Artifact) -> Iterator[Session]:
+    """It loaded in transformers."""
+    with catalog.get_runtime("transformers").load(fp16, LoadOptions()) as loaded:
         yield loaded
 
 
 @pytest.fixture(scope="session")
-def prompts():
+def prompts() -> list[str]:
     """All bundled questions, as the model is shown them."""
     prompt = open_checkpoint(MODEL_NAME).prompt
     return [prompt.render(one.schema(q.db_name), q.question) for one in question_sets() for q in one.questions]
+
+
+def pytest_benchmark_group_stats(config: pytest.Config, benchmarks: list[dict[str, Any]]) -> None:
+    """Take note of what will be shown; pytest-benchmark groups it."""
+    config.stash[SHOWN] = benchmarks
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Ratios below the tables."""
+    now = [one for one in config.stash.get(SHOWN, []) if one["path"] is None]
+    if lines := ratio_lines(now):
+        terminalreporter.section("ours beside its peers")
+        for line in lines:
+            terminalreporter.write_line(line)

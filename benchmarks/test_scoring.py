@@ -1,18 +1,33 @@
 """Scoring on the embedded PostgreSQL: 336 golds as candidates, the same golds made wrong, and many small databases.
 
-python -m pytest benchmarks/test_scoring.py      # candidates per second stand in each row's extra column
+    python -m pytest benchmarks/test_scoring.py      # candidates per second stand in the JSON's extra_info
+    WORKBENCH_SQL_EVAL=/path/to/sql-eval python -m pytest benchmarks/test_scoring.py -m peer
+
+What limits it: a connection per candidate, which Postgres answers by starting a process (``test_connection_alone``),
+and as many candidates at a time as there are processors. sql-eval connects for each query too, runs
+the golds again for each answer, and compares frames of pandas; the verdicts that mean the same must be the same.
 """
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from benchmarks.pairs import SIDES, Pair, in_turn, replayed, seconds_of, show
+from benchmarks.peers import named, started
 from workbench.evals.cases import Case, judge_all
 from workbench.evals.golds import expand
 from workbench.evals.postgres import Server
-from workbench.evals.sql_accuracy import score_predictions
+from workbench.evals.sql_accuracy import Extras, score_predictions
 from workbench.request import question_sets
 
 ROUNDS = 5
 SETUPS = 100
+EACH = 4  # beside sql-eval every fourth question
+KINDS = ("golds", "wrong golds")
 
 
 @pytest.fixture(scope="module")
@@ -26,17 +41,22 @@ def wrong(gold):
     return gold.replace("=", "<>", 1) if "=" in gold else "SELECT 1"
 
 
+def answers_of(asked, kind):
+    """One answer per question: right, or wrong in most cases."""
+    golds = [expand(question.query)[0] for question in asked.questions]
+    return golds if kind == "golds" else [wrong(gold) for gold in golds]
+
+
 def rate(benchmark, count):
-    benchmark.extra_info["candidates_per_s"] = round(count / benchmark.stats["median"])
-    print(f"\n{count} candidates in {benchmark.stats['median']:.2f} s, {count / benchmark.stats['median']:.0f}/s")
+    if benchmark.stats:  # not with --benchmark-disable
+        benchmark.extra_info["candidates_per_s"] = round(count / benchmark.stats["median"])
 
 
 @pytest.mark.benchmark(group="scoring")
-@pytest.mark.parametrize("kind", ["golds", "wrong golds"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_question_set(benchmark, server, kind):
     asked = question_sets()[0]
-    golds = [expand(question.query)[0] for question in asked.questions]
-    answers = golds if kind == "golds" else [wrong(gold) for gold in golds]
+    answers = answers_of(asked, kind)
     verdicts = benchmark.pedantic(score_predictions, (asked, answers, server), rounds=ROUNDS, warmup_rounds=1)
     assert all(verdict.exact for verdict in verdicts) == (kind == "golds")
     rate(benchmark, len(answers))
@@ -46,7 +66,7 @@ def test_a_question_set(benchmark, server, kind):
 def test_a_question_set_with_loading(benchmark, request):
     """On a server just started: with the loading of eight databases and the running of all golds."""
     asked = question_sets()[0]
-    answers = [expand(question.query)[0] for question in asked.questions]
+    answers = answers_of(asked, "golds")
 
     def start():
         fresh = Server.embedded()
@@ -74,3 +94,50 @@ def test_start(benchmark):
         Server.embedded().close()
 
     benchmark.pedantic(start, rounds=ROUNDS)
+
+
+@pytest.mark.benchmark(group="server")
+def test_connection_alone(benchmark, server):
+    """What each candidate waits for before its query begins."""
+    database = server.keep("empty", "CREATE TABLE t (a int)")
+    benchmark.pedantic(lambda: database.run("SELECT 1", timeout_s=5, max_rows=2), rounds=50, warmup_rounds=1)
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def pair(request: pytest.FixtureRequest, server: Server, rounds: int) -> Iterator[Pair]:
+    checkout = named("WORKBENCH_SQL_EVAL", "a checkout of defog-ai/sql-eval")
+    whole = question_sets()[0]
+    asked = replace(whole, questions=whole.questions[::EACH])
+    answers = answers_of(asked, request.param)
+    verdicts: list[Any] = []
+
+    def ours() -> None:
+        verdicts[:] = score_predictions(asked, answers, server, extras=Extras(broadcasting=True))
+
+    with started("sql_eval", checkout=checkout, **cases_of(asked, answers, server)) as peer:
+        ours_s, peer_s = in_turn(seconds_of(ours), peer.round, rounds)
+        name, theirs = peer.name, peer.facts["verdicts"]
+    assert [[verdict.defog_exact, verdict.defog_correct] for verdict in verdicts] == theirs
+    yield Pair(name, ours_s, peer_s, {"candidates": len(answers)})
+
+
+def cases_of(asked: Any, answers: list[str], server: Server) -> dict[str, Any]:
+    """What the peer's script takes: the server's socket and user, and each question with its answer."""
+    from psycopg.conninfo import conninfo_to_dict
+
+    def case(question: Any, sql: str) -> dict[str, str]:
+        conninfo = conninfo_to_dict(server.database(asked, question.db_name).conninfo)
+        named_so = {"gold": question.query, "question": question.question, "category": question.query_category}
+        return {**named_so, "sql": sql, "database": str(conninfo["dbname"])}
+
+    superuser = conninfo_to_dict(server.conninfo)
+    cases = [case(question, sql) for question, sql in zip(asked.questions, answers, strict=True)]
+    return {"host": superuser["host"], "user": superuser["user"], "cases": cases}
+
+
+@pytest.mark.peer
+@pytest.mark.benchmark(timer=replayed)
+@pytest.mark.parametrize("side", SIDES)
+def test_beside_sql_eval(benchmark: Any, pair: Pair, side: str, request: pytest.FixtureRequest) -> None:
+    benchmark.group = f"score {pair.info['candidates']} {request.node.callspec.params['pair']} beside sql-eval"
+    show(benchmark, pair, side)

@@ -1,0 +1,22 @@
+"""Lines that say how many times faster ours is than the peer beside it, from what ``pairs.show`` left in a benchmark.
+
+Below 1 the peer is faster. An interval that holds 1 shows no difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+
+def ratio_lines(benchmarks: Iterable[Mapping[str, Any]]) -> list[str]:
+    """One line for each of our sides, in the given order; ``benchmarks`` are those of pytest-benchmark's JSON."""
+    return [_line(one) for one in benchmarks if one["extra_info"].get("side") == "ours"]
+
+
+def _line(one: Mapping[str, Any]) -> str:
+    info = one["extra_info"]
+    low, high = info["times_faster_low"], info["times_faster_high"]
+    interval = f" [{low:.2f}, {high:.2f}]" if low is not None else " (too few rounds for an interval)"
+    undecided = ", no difference shown" if low is None or low <= 1 <= high else ""
+    return f"{one['group']}: {info['times_faster']:.2f}{interval} times as fast as {info['peer']}{undecided}"

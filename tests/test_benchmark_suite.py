@@ -1,0 +1,141 @@
+"""The suite in ``benchmarks/`` collects without its peers, keeps what ``--benchmark-compare`` reads, knows noise."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.compare import Figure, compare, figures, verdict
+from benchmarks.pairs import Pair, in_turn, median_interval
+from benchmarks.peers import started
+from benchmarks.ratios import ratio_lines
+
+ROOT = Path(__file__).parent.parent
+TINY = """
+import pytest
+from benchmarks.pairs import Pair, replay, replayed, show
+
+PAIR = Pair("a peer", (1.0, 1.1, 1.0, 0.9, 1.0), (2.0, 2.2, 2.1, 1.8, 2.0))
+
+@pytest.mark.benchmark(timer=replayed, group="tiny")
+@pytest.mark.parametrize("side", ["ours", "peer"])
+def test_pair(benchmark, side):
+    show(benchmark, PAIR, side)
+
+def test_plain(benchmark):
+    benchmark.pedantic(sum, (range(10),), rounds=5)
+"""
+# Packages that only peers need; hiding them is the nearest to an environment without them.
+PEERS = ("mlx", "mlx_lm", "onnx", "onnx_ir", "onnxruntime", "torchao", "libggml", "gptqmodel", "llmcompressor")
+HIDE = f"import sys; sys.modules.update(dict.fromkeys({PEERS!r}))"
+
+
+def run_pytest(*arguments: Any, cwd: Path, code: str = "") -> subprocess.CompletedProcess[str]:
+    """pytest in a process of its own, as a user starts it."""
+    command = f"{code}\nimport sys, pytest\nsys.exit(pytest.main(sys.argv[1:]))"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, "-c", command, *map(str, arguments)],
+        capture_output=True, text=True, check=False, cwd=cwd, env=environment,
+    )  # fmt: skip
+
+
+def test_the_suite_collects_without_the_peers(tmp_path):
+    done = run_pytest("--collect-only", "-m", "", ROOT / "benchmarks", cwd=tmp_path, code=HIDE)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name in ("conversion", "ggml", "gptq", "scoring", "generation"):
+        assert f"test_{name}.py" in done.stdout
+
+
+def test_a_run_is_kept_and_the_next_is_compared_with_it(tmp_path):
+    for file in ("conftest.py", "pytest.ini"):
+        (tmp_path / file).write_text((ROOT / "benchmarks" / file).read_text(encoding="utf-8"), encoding="utf-8")
+    (tmp_path / "test_tiny.py").write_text(TINY, encoding="utf-8")
+    first = run_pytest(cwd=tmp_path)
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert "tiny: 2.00 [2.00, 2.10] times as fast as a peer" in first.stdout
+    (kept,) = tmp_path.glob(".benchmarks/*/0001_*.json")
+    by_name = {one["name"]: one for one in json.loads(kept.read_text())["benchmarks"]}
+    assert by_name["test_pair[ours]"]["stats"]["data"] == pytest.approx([1.0, 1.1, 1.0, 0.9, 1.0])
+    assert by_name["test_pair[peer]"]["extra_info"]["times_faster"] == 2.0
+
+    second = run_pytest("--benchmark-compare", cwd=tmp_path)
+    assert second.returncode == 0, second.stdout + second.stderr
+    assert "Comparing against benchmarks from" in second.stdout + second.stderr
+    assert "test_pair[ours] (NOW)" in second.stdout
+    assert "test_plain (0001" in second.stdout
+    lines = compare(*map(figures, sorted(tmp_path.glob(".benchmarks/*/*.json"))), {})
+    assert [line.split()[0] for line in lines] == ["test_tiny.py::test_pair[ours]", "test_tiny.py::test_plain"]
+    assert "no difference" in lines[0]
+
+
+def test_a_peer_is_timed_inside_its_own_process(tmp_path):
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "weights").write_bytes(b"12345")
+    with started("copy_folder", source=tmp_path / "source") as peer:
+        assert peer.name == "a plain copy"
+        assert 0 < peer.round(out=tmp_path / "out") < 60
+        assert (tmp_path / "out" / "weights").read_bytes() == b"12345"
+        with pytest.raises(pytest.fail.Exception, match="FileExistsError"):
+            peer.round(out=tmp_path / "out")
+
+
+def test_rounds_are_taken_in_turn_after_a_warm_up():
+    calls: list[str] = []
+
+    def side(name: str, seconds: float) -> Any:
+        return lambda: calls.append(name) or seconds
+
+    ours, peer = in_turn(side("ours", 1.0), side("peer", 2.0), 3)
+    assert (ours, peer) == ((1.0,) * 3, (2.0,) * 3)
+    assert calls == ["ours", "peer", "ours", "peer", "peer", "ours", "ours", "peer"]
+
+
+@pytest.mark.parametrize(
+    ("count", "cut"),
+    # The sign test at 90%: of 5 to 7 values the extremes, of 8 to 10 the second from each end, then the third.
+    [(4, None), (5, 0), (7, 0), (8, 1), (10, 1), (11, 2), (12, 2)],
+)
+def test_the_interval_of_a_median_is_the_sign_tests(count, cut):
+    values = [float(n) for n in range(count)]
+    assert median_interval(values) == (None if cut is None else (cut, count - 1 - cut))
+
+
+@given(st.lists(st.floats(0.1, 10), min_size=5, max_size=9), st.floats(0.1, 10))
+def test_a_machine_that_slows_both_changes_no_ratio(seconds, factor):
+    doubled = tuple(2 * one for one in seconds)
+    slowed = Pair("p", tuple(factor * one for one in seconds), tuple(factor * one for one in doubled))
+    assert slowed.times_faster == pytest.approx(Pair("p", tuple(seconds), doubled).times_faster)
+
+
+def test_a_ratio_whose_interval_holds_one_shows_no_difference():
+    info = {"side": "ours", "peer": "p 1", "times_faster": 1.1, "times_faster_low": 0.9, "times_faster_high": 1.3}
+    (line,) = ratio_lines([{"group": "g", "extra_info": info}, {"group": "g", "extra_info": {"side": "peer"}}])
+    assert line == "g: 1.10 [0.90, 1.30] times as fast as p 1, no difference shown"
+
+
+@pytest.mark.parametrize(
+    ("new", "noise", "expected"),
+    [
+        ((1.05, (0.98, 1.10)), None, "no difference: the rounds overlap"),
+        ((1.2, (1.1, 1.3)), None, "slower, if the machine was the same; take an A/A pair"),
+        ((1.2, (1.1, 1.3)), -0.25, "no difference: the A/A pair moved as much"),
+        ((1.2, (1.1, 1.3)), 0.05, "slower"),
+        ((0.8, (0.75, 0.85)), 0.05, "faster"),
+        ((0.8, None), 0.05, "too few rounds"),
+    ],
+)
+def test_a_difference_inside_the_noise_is_none(new, noise, expected):
+    assert verdict(Figure(1.0, (0.95, 1.05), False), Figure(*new, False), noise) == expected
+
+
+def test_a_higher_ratio_is_faster():
+    assert verdict(Figure(2.0, (1.9, 2.1), True), Figure(3.0, (2.9, 3.1), True), 0.0) == "faster"
