@@ -8,7 +8,19 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "workbench"
-HEAVY = ("torch", "transformers", "mlflow", "psycopg", "numba", "mlx", "onnx", "onnxruntime", "xllamacpp", "torchao")
+HEAVY = (
+    "torch",
+    "transformers",
+    "mlflow",
+    "psycopg",
+    "numba",
+    "mlx",
+    "onnx",
+    "onnxruntime",
+    "xllamacpp",
+    "torchao",
+    "plotly",
+)
 # errors <- nouns <- kernels <- {formats, runtimes, evals, trackers} <- build <- cli
 NOUNS = {
     "architecture", "artifact", "asked_order", "batches", "checkpoint", "checkpoint_files", "config_tensors",

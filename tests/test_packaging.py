@@ -44,6 +44,8 @@ def test_every_module_travels_and_nothing_else_of_the_repository(wheel: zipfile.
     names = set(wheel.namelist())
     assert shipped(ROOT / "workbench", "workbench", (".py",)) <= names
     assert "workbench/order_audit.json" in names
+    assert shipped(ROOT / "workbench" / "templates", "workbench/templates", (".j2", ".css", ".js")) <= names
+    assert "workbench/templates/report.html.j2" in names
     assert {name.split("/")[0].split("-")[0] for name in names} == {"workbench", "sqlcoder_workbench"}
     assert not [name for name in names if "__pycache__" in name]
 

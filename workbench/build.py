@@ -22,6 +22,7 @@ from workbench.errors import WorkbenchError
 from workbench.progress import SILENT, Listener
 from workbench.reference import find_reference, noise_floor, run_again
 from workbench.report import BuildReport, read_report
+from workbench.report_html import PAGE_NAME, write_page
 from workbench.report_page import write_report
 from workbench.request import BuildRequest
 from workbench.scoring import open_server
@@ -72,6 +73,7 @@ def _build(work: Work, started: float) -> BuildOutcome:
     artifacts = with_divergences(artifact_reports(work, made, trials, judged), divergences)
     report = build_report(work, artifacts, judged, time.perf_counter() - started)
     write_report(report, work.report_folder)
+    write_page(report, work.report_folder)
     receipt = _record(work, report, made)
     if not any(artifact.error for artifact in artifacts):
         work.steps.remember(_step(work), work.key() or "", asdict(receipt))
@@ -93,6 +95,8 @@ def _unchanged(work: Work) -> BuildOutcome | None:
         for artifact in report.artifacts:
             if open_artifact(Path(artifact.path)).manifest.build_key != artifact.build_key:
                 return None
+        if not (work.report_folder / PAGE_NAME).is_file():
+            return None
     except WorkbenchError:
         return None  # something is missing: the stages find out what, and make it again
     work.listener.step("Nothing has changed since the build before; its results are kept (--again makes them anew)")

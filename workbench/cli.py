@@ -28,6 +28,7 @@ from workbench.cli_options import (
     threads_option,
 )
 from workbench.cli_publish import push
+from workbench.cli_report import report_page
 from workbench.cli_scores import score
 
 
@@ -51,6 +52,7 @@ def cli() -> None:
 
 cli.add_command(evaluate)
 cli.add_command(push)
+cli.add_command(report_page)
 
 
 @cli.command(short_help="Plan, convert, run, score, compare and record.")
@@ -99,7 +101,7 @@ def build(
     report = outcome.report
     click.echo(f"\nRecommended for {report.profile}: {report.recommended or 'nothing'} - {report.reason}.")
     click.echo(
-        f"Report: {outcome.folder / 'report.md'}   Compare in a browser: python -m workbench ui --out {request.out}"
+        f"Report: {outcome.folder / 'report.html'}   Compare in a browser: python -m workbench ui --out {request.out}"
     )
     failed = [artifact.recipe for artifact in report.artifacts if artifact.error]
     if failed:
