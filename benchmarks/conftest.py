@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.ratios import ratio_lines
+from benchmarks.limits import Limits, measured
+from benchmarks.ratios import ratio_lines, share_lines
 from workbench import catalog
 from workbench.artifact import Artifact
 from workbench.checkpoint import open_checkpoint
@@ -35,6 +36,12 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def rounds(pytestconfig: pytest.Config) -> int:
     """How often a pair is timed; once with --benchmark-disable, which only shows that everything works."""
     return 1 if pytestconfig.getoption("benchmark_disable") else ROUNDS
+
+
+@pytest.fixture(scope="session")
+def limits() -> Limits:
+    """What this machine can do at the most."""
+    return measured()
 
 
 @pytest.fixture(scope="session")
@@ -65,9 +72,10 @@ def pytest_benchmark_group_stats(config: pytest.Config, benchmarks: list[dict[st
 
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Ratios below the tables."""
+    """Ratios to peers and shares of limits, below the tables."""
     now = [one for one in config.stash.get(SHOWN, []) if one["path"] is None]
-    if lines := ratio_lines(now):
-        terminalreporter.section("ours beside its peers")
+    for title, lines in (("ours beside its peers", ratio_lines(now)), ("ours beside its limits", share_lines(now))):
+        if lines:
+            terminalreporter.section(title)
         for line in lines:
             terminalreporter.write_line(line)

@@ -1,6 +1,7 @@
-"""Lines that say how many times faster ours is than the peer beside it, from what ``pairs.show`` left in a benchmark.
+"""Lines below the tables: how many times faster ours is than the peer beside it, and how near to the machine's limit.
 
-Below 1 the peer is faster. An interval that holds 1 shows no difference.
+Below 1 the peer is faster; an interval that holds 1 shows no difference. What they say stands in each benchmark's
+extra_info, where ``pairs.show`` and the benchmarks themselves left it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,12 @@ from typing import Any
 def ratio_lines(benchmarks: Iterable[Mapping[str, Any]]) -> list[str]:
     """One line for each of our sides, in the given order; ``benchmarks`` are those of pytest-benchmark's JSON."""
     return [_line(one) for one in benchmarks if one["extra_info"].get("side") == "ours"]
+
+
+def share_lines(benchmarks: Iterable[Mapping[str, Any]]) -> list[str]:
+    """One line for each benchmark that knows its limit (``limits.py``)."""
+    known = ((one["fullname"], one["extra_info"]) for one in benchmarks)
+    return [f"{name}: {info['share_of_limit']:.0%} of {info['limit']}" for name, info in known if "limit" in info]
 
 
 def _line(one: Mapping[str, Any]) -> str:

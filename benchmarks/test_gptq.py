@@ -5,7 +5,8 @@
 What limits it: n^2 t multiply-adds for the Hessian of n inputs over t tokens (half of them by symmetry), n^3 / 3 for
 its factor, and about n^2 m for m outputs in the columns' loop and the products between blocks. The first two are
 products that run near the processor's peak; ``test_factorisation_alone`` shows LAPACK's own time for the second,
-beneath which no solver can go. Peers get the same weights and inputs and do the same: Hessian, factor, columns.
+beneath which no solver can go. The share of the machine's rate of products is told below the tables. Peers get the same
+weights and inputs and do the same: Hessian, factor, columns.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 import torch
 
+from benchmarks.limits import Limits
 from benchmarks.pairs import SIDES, Pair, in_turn, replayed, seconds_of, show
 from benchmarks.peers import named, started
 from workbench.kernels.gptq import GptqResult, GptqSettings, quantize
@@ -58,12 +60,15 @@ def solve(weight: torch.Tensor, hessian: torch.Tensor, workers: Workers) -> Gptq
 
 
 @pytest.mark.benchmark(group=GROUP)
-def test_solve(benchmark: Any, layer: dict[str, torch.Tensor], hessian: torch.Tensor) -> None:
+def test_solve(benchmark: Any, layer: dict[str, torch.Tensor], hessian: torch.Tensor, limits: Limits) -> None:
     with Workers(available_processors()) as workers:
         result = benchmark.pedantic(
             lambda: solve(layer["weight"], hessian.clone(), workers), rounds=ROUNDS, warmup_rounds=1
         )
     benchmark.extra_info["relative_error"] = result.relative_error
+    if benchmark.stats:  # not with --benchmark-disable
+        share = limits.flops_share(WIDTH**3 / 3 + WIDTH**3, benchmark.stats["median"])
+        benchmark.extra_info.update(share_of_limit=share, limit="as many operations in a product of float32 matrices")
 
 
 @pytest.mark.benchmark(group=GROUP)
