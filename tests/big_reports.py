@@ -60,8 +60,8 @@ def sql(question, at=0):
 
 def flips(at, questions):
     """Of one artifact: some questions lost, some gained."""
-    lost = [one for one in range(questions) if one % 29 == at % 29]
-    gained = [one for one in range(questions) if one % 41 == (at + 7) % 41 and one not in lost]
+    lost = [one for one in range(0, questions, 2) if one % 29 == at % 29]
+    gained = [one for one in range(1, questions, 2) if one % 41 == (at + 7) % 41]  # the reference was wrong
     told = [
         {
             "question_id": str(one), "reference": "correct" if one in lost else "incorrect",
@@ -88,7 +88,7 @@ def asked(questions):
         str(one): {
             "question": f"Which dealerships sold most cars in month {one}?", "database": "car_dealership",
             "category": CATEGORIES[one % 7], "hardness": LEVELS[one % 4], "gold": sql(one, 3), "sql": sql(one),
-            "verdict": "correct", "reason": "",
+            "verdict": "incorrect" if one % 2 else "correct", "reason": "",
         }
         for one in range(questions)
     }  # fmt: skip

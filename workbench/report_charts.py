@@ -11,6 +11,7 @@ measured is a filled marker, what is predicted a hollow one. An artifact has one
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,7 @@ from workbench.tables import breakdown_table
 # Each holds 3:1 against the page's white and against its dark (WCAG 2.2, 1.4.11).
 PALETTE = ("#2f79c9", "#c96f1a", "#2b9160", "#9a63c4", "#d14f4b", "#178ea1", "#858418", "#cb5390")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross")
+FAR_APART = 20  # from this ratio on, an axis is logarithmic
 MOST_SHOWN = 8  # artifacts of a chart by group that are drawn at once; the legend draws the others
 
 
@@ -101,6 +103,30 @@ def axis_scale(values: Sequence[float], unit: str) -> tuple[float, str]:
     return next((s, n) for s, n in ((1024.0**3, "GiB"), (1024.0**2, "MiB"), (1.0, "B")) if largest >= s or s == 1.0)
 
 
+def value_axis(values: Sequence[float], scale: float = 1.0) -> dict[str, Any]:
+    """An axis of values that begins at zero; a logarithmic one where they lie too far apart to be told so.
+
+    Args:
+        values: that it is to show.
+        scale: what they are divided by.
+    """
+    known = [value / scale for value in values if value > 0]
+    if not known or max(known) <= FAR_APART * min(known):
+        return {"rangemode": "tozero"}
+    first, last = math.floor(math.log10(min(known))), math.ceil(math.log10(max(known)))
+    steps = (1, 2, 5) if last - first <= 3 else (1,)
+    ticks = [step * 10.0**power for power in range(first, last + 1) for step in steps]
+    return {"type": "log", "tickvals": ticks, "ticktext": [f"{tick:,.12g}" for tick in ticks]}
+
+
+def accuracy_range(scores: Sequence[Score]) -> list[float]:
+    """The stretch of an axis that holds the intervals of scores, ten points of it at least."""
+    low, high = min(score.interval[0] for score in scores), max(score.interval[1] for score in scores)
+    missing = max(0.0, 0.1 - (high - low))
+    up = min(missing / 2, 1 - high)
+    return [max(0.0, low - (missing - up)) - 0.01, high + up + 0.01]
+
+
 def error_bars(
     values: Sequence[float], intervals: Sequence[tuple[float, float] | None], tint: str, scale: float = 1.0
 ) -> dict[str, Any]:
@@ -162,8 +188,16 @@ def tradeoff_chart(report: BuildReport, question_set: str, trade: Trade) -> Char
         traces,
         430,
         showlegend=False,
-        xaxis={"title": {"text": f"{trade.title}{' (predicted)' if predicted else ''}, {unit}"}},
-        yaxis={"title": {"text": f"Right answers ({plain(question_set)})"}, "tickformat": ".0%"},
+        xaxis={
+            **_cost_axis(points, scale),
+            "title": {"text": f"{trade.title}{' (predicted)' if predicted else ''}, {unit}"},
+        },
+        yaxis={
+            "title": {"text": f"Right answers ({plain(question_set)})"},
+            "tickformat": ".0%",
+            "range": accuracy_range([point.score for point in points]),
+            "zeroline": False,
+        },
         margin={"l": 64, "r": 24, "t": 16, "b": 52},
     )
     names = ", ".join(point.artifact.recipe for point in front)
@@ -177,6 +211,12 @@ def tradeoff_chart(report: BuildReport, question_set: str, trade: Trade) -> Char
         + _marker_note(points)
         + _left_out(report, question_set, points),
     )
+
+
+def _cost_axis(points: Sequence[_Point], scale: float) -> dict[str, Any]:
+    """Of memory or speed: logarithmic where they lie far apart, else no longer than the points need."""
+    axis = value_axis([point.value for point in points], scale)
+    return axis if axis.get("type") == "log" else {"zeroline": False}
 
 
 def _marker_note(points: Sequence[_Point]) -> str:
@@ -294,13 +334,16 @@ def group_chart(report: BuildReport, question_set: str, kind: str) -> Chart | No
         for artifact, one in known
     ]
     rows = -(-len(shown) // 4) if len(known) <= MOST_SHOWN else len(known) // 3
-    lowest = min(one.interval[0] for _, found in known for one in found.scores if one.name.startswith(prefix))
     made = figure(
         traces,
         150 + 16 * rows + len(groups) * max(26, 12 * len(shown)),
         scattermode="group",
         scattergap=0.25,
-        xaxis={"tickformat": ".0%", "range": [max(0, int(10 * lowest) / 10) - 0.02, 1.02], "zeroline": False},
+        xaxis={
+            "tickformat": ".0%",
+            "range": accuracy_range([s for _, one in known for s in one.scores if s.name.startswith(prefix)]),
+            "zeroline": False,
+        },
         yaxis={
             "type": "category",
             "categoryorder": "array",

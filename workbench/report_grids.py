@@ -117,11 +117,17 @@ def figure_cell(measurement: Measurement | None) -> Cell:
 
 
 def interval_text(measurement: Measurement) -> str:
-    """``0.9 s to 1.4 s``: the interval of a measurement or prediction; empty where none is known."""
-    if measurement.interval is None:
-        return ""
-    low, high = (value_text(limit, measurement.unit) for limit in measurement.interval)
-    return f"{low} to {high}"
+    """``0.90 to 1.40 s``: the interval of a measurement or prediction; empty where none is known."""
+    return "" if measurement.interval is None else range_text(*measurement.interval, measurement.unit)
+
+
+def range_text(low: float, high: float, unit: str) -> str:
+    """``695 to 1,100 MiB``: both ends in the unit of the upper one, three digits of each."""
+    scales = {"bytes": ((1024**3, " GiB"), (1024**2, " MiB"), (1024, " KiB")), "s": ((1, " s"), (1e-3, " ms"))}
+    named = {"bytes": " B", "tokens/s": "/s"}.get(unit, f" {unit}")
+    scale, name = next((one for one in scales.get(unit, ()) if high >= one[0]), (1, named))
+    ends = (f"{float(f'{end / scale:.3g}'):,.12g}" for end in (low, high))
+    return " to ".join(ends) + name
 
 
 def value_text(value: float, unit: str) -> str:

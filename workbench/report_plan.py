@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from workbench.report import BuildReport
-from workbench.report_grids import Cell, Grid, value_text
+from workbench.report_grids import Cell, Grid, range_text, value_text
 from workbench.tables import DASH
 
 _FIGURES = (
@@ -40,6 +40,6 @@ def _predicted(row: Mapping[str, Any], name: str, unit: str) -> Cell:
         return Cell(DASH)
     exact = bool(row.get("exact", {}).get(name))
     interval = row.get("intervals", {}).get(name)
-    detail = " to ".join(value_text(limit, unit) for limit in interval) if interval else ""
+    detail = range_text(interval[0], interval[1], unit) if interval else ""
     text = value_text(value if unit == "bytes" else float(f"{value:.2g}"), unit)
     return Cell(text if exact else f"~{text}", detail, predicted=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 from workbench.measure import Measurement
 from workbench.report import ArtifactReport, BuildReport
-from workbench.report_charts import Chart, axis_scale, colour, error_bars, figure, plain
+from workbench.report_charts import Chart, axis_scale, colour, error_bars, figure, plain, value_axis
 from workbench.report_grids import Cell, Grid, figure_cell, grid_of, interval_text, value_text
 from workbench.tables import DASH, divergence_table
 
@@ -48,7 +48,10 @@ def _latency_chart(report: BuildReport, name: str, rows: Sequence[tuple[Artifact
         [_repeats(report, artifact, one, scale) for artifact, one in rows],
         100 + 40 * len(rows),
         showlegend=False,
-        xaxis={"title": {"text": f"{title}, {plain(unit)}"}, "rangemode": "tozero"},
+        xaxis={
+            **value_axis([one.value or 0.0 for _, one in rows], scale),
+            "title": {"text": f"{title}, {plain(unit)}"},
+        },
         yaxis=_names_axis([artifact for artifact, _ in rows]),
         margin={"l": 16, "r": 20, "t": 12, "b": 48},
     )
@@ -147,14 +150,14 @@ def _predicted_chart(
     title = TITLES[name]
     values = [one.value or 0.0 for _, told, came in pairs for one in (told, came)]
     scale, unit = axis_scale(values, pairs[0][1].unit)
-    wide = max(values) > 20 * min(values)
+    axis = value_axis(values, scale)
     made = figure(
         [
             _side([(artifact, told) for artifact, told, _ in pairs], "predicted", scale),
             _side([(artifact, came) for artifact, _, came in pairs], "measured", scale),
         ],
         130 + 30 * len(pairs),
-        xaxis={"type": "log"} if wide else {"rangemode": "tozero"},
+        xaxis=axis,
         yaxis=_names_axis([artifact for artifact, _, _ in pairs]),
         legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0, "xanchor": "left"},
         margin={"l": 16, "r": 20, "t": 12, "b": 70},
@@ -165,7 +168,7 @@ def _predicted_chart(
         f"{title}: predicted with its interval, and measured, of {len(pairs)} artifacts.",
         made,
         _predicted_grid(title, pairs),
-        f"In {unit}{', on a logarithmic scale' if wide else ''}."
+        f"In {unit}{', on a logarithmic scale' if 'type' in axis else ''}."
         + (" The prediction is for another workload than the one measured; the table names both." if unlike else ""),
     )
 

@@ -54,8 +54,8 @@
     const front = plot.data.find((trace) => trace.meta?.role === "front");
     const { xaxis, yaxis } = plot._fullLayout;
     return front.x.slice(1).flatMap((_, at) => {
-      const [x1, x2] = [xaxis.l2p(front.x[at]), xaxis.l2p(front.x[at + 1])];
-      const [y1, y2] = [yaxis.l2p(front.y[at]), yaxis.l2p(front.y[at + 1])];
+      const [x1, x2] = [xaxis.d2p(front.x[at]), xaxis.d2p(front.x[at + 1])];
+      const [y1, y2] = [yaxis.d2p(front.y[at]), yaxis.d2p(front.y[at + 1])];
       const [level, upright] = front.line.shape === "hv" ? [y1, x2] : [y2, x1];
       const top = Math.min(y1, y2);
       return [{ x: x1, y: level - 1, w: x2 - x1, h: 2 }, { x: upright - 1, y: top, w: 2, h: Math.abs(y2 - y1) }];
@@ -71,8 +71,8 @@
     pen.font = `600 13px ${getComputedStyle(document.body).fontFamily}`;
     const names = figures[plot.dataset.figure].data[place];
     const bars = plot.data.filter((trace) => trace.meta?.role === "artifact").map((trace) => {
-      const [x, y] = [xaxis.l2p(trace.x[0]), yaxis.l2p(trace.y[0])];
-      const [top, foot] = [yaxis.l2p(trace.y[0] + trace.error_y.array[0]), yaxis.l2p(trace.y[0] - trace.error_y.arrayminus[0])];
+      const [x, y] = [xaxis.d2p(trace.x[0]), yaxis.d2p(trace.y[0])];
+      const [top, foot] = [yaxis.d2p(trace.y[0] + trace.error_y.array[0]), yaxis.d2p(trace.y[0] - trace.error_y.arrayminus[0])];
       return { point: { x, y }, box: { x: x - 2, y: top, w: 4, h: foot - top } };
     });
     const taken = bars.map(({ point: { x, y } }) => ({ x: x - 7, y: y - 7, w: 14, h: 14 }));
@@ -97,9 +97,9 @@
     return Plotly.restyle(plot, { text: [found.map(({ text }) => text)], textposition: [found.map(({ side }) => side)] }, [place]);
   }
 
-  async function draw(plot) {
+  async function draw(plot, paper) {
     const figure = figures[plot.dataset.figure];
-    const width = Math.floor(plot.clientWidth);
+    const width = paper ?? Math.floor(plot.clientWidth);
     if (!width) return;
     await Plotly.react(plot, tracesOf(figure), { ...layoutOf(figure, width), width }, config);
     await placeNames(plot);
@@ -156,8 +156,9 @@
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawSoon);
   let width = innerWidth;
   addEventListener("resize", () => { if (innerWidth !== width) { width = innerWidth; drawSoon(); } });
+  const PAPER = 660; // CSS pixels between the margins of A4 and Letter; the event comes before the page is laid out for them
   let worn = "";
-  addEventListener("beforeprint", () => { worn = root.dataset.scheme ?? ""; root.dataset.scheme = "light"; for (const plot of plots) draw(plot); });
+  addEventListener("beforeprint", () => { worn = root.dataset.scheme ?? ""; root.dataset.scheme = "light"; for (const plot of plots) draw(plot, PAPER); });
   addEventListener("afterprint", () => { wear(worn); drawSoon(); });
   drawAll();
 })();
