@@ -22,6 +22,8 @@ from workbench.formats._gguf_types import TYPE_NUMBERS
 Value = str | int | float | bool | list[str] | list[int] | list[float]
 
 MAGIC, VERSION = b"GGUF", 3
+_START_BYTES = 4 + 4 + 8 + 8  # magic, version, numbers of tensors and pairs
+_INFO_BYTES = 8 + 4 + 4 + 8  # of a tensor: length of its name, number of dimensions, type, offset
 # gguf_metadata_value_type (docs/gguf.md).
 _U32, _I32, _F32, _BOOL, _STRING, _ARRAY = 4, 5, 6, 7, 8, 9
 
@@ -33,8 +35,7 @@ def header_bytes(pairs: Mapping[str, Value], plans: Sequence[TensorPlan]) -> byt
         pairs: in the order of the file; int is u32, float is f32, a list of int is i32, of float f32.
         plans: in the order of the data.
     """
-    parts = [MAGIC, struct.pack("<IQQ", VERSION, len(plans), len(pairs))]
-    parts += [_string(key) + _typed(value) for key, value in pairs.items()]
+    parts = [MAGIC, struct.pack("<IQQ", VERSION, len(plans), len(pairs)), pairs_bytes(pairs)]
     offset = 0
     for plan in plans:
         dimensions = plan.shape[::-1]
@@ -43,6 +44,23 @@ def header_bytes(pairs: Mapping[str, Value], plans: Sequence[TensorPlan]) -> byt
         offset += padded(plan.nbytes)
     header = b"".join(parts)
     return header.ljust(padded(len(header)), b"\0")
+
+
+def pairs_bytes(pairs: Mapping[str, Value]) -> bytes:
+    """The key-value pairs as they stand in the header."""
+    return b"".join(_string(key) + _typed(value) for key, value in pairs.items())
+
+
+def header_size(pairs: Mapping[str, Value], plans: Sequence[TensorPlan], more: int = 0) -> int:
+    """Bytes of a header, without making it.
+
+    Args:
+        pairs: as for ``header_bytes``.
+        plans: as for ``header_bytes``.
+        more: bytes of further pairs, whose own bytes are not at hand or were counted before.
+    """
+    infos = sum(_INFO_BYTES + len(plan.name.encode()) + 8 * len(plan.shape) for plan in plans)
+    return padded(_START_BYTES + len(pairs_bytes(pairs)) + more + infos)
 
 
 def _string(text: str) -> bytes:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 # Weights and bytes of one block.
 BLOCKS = {
@@ -182,6 +183,7 @@ def use_more_bits(layer: int, layers: int) -> bool:
     return layer < eighth or layer >= 7 * layers // 8 or (layer - eighth) % 3 == 2
 
 
+@lru_cache(maxsize=1 << 12)  # a plan asks for the same tensors for each file type
 def layer_of(name: str) -> int:
     """Layer number in a GGUF name; -1 outside the layers."""
     match = re.match(r"blk\.(\d+)\.", name)

@@ -22,9 +22,10 @@ from workbench.checkpoint import Checkpoint
 from workbench.checkpoint_files import is_pointer
 from workbench.errors import CheckpointError, PrerequisiteError
 from workbench.formats._gguf_bytelevel import byte_level_pairs
-from workbench.formats._gguf_header import Value
+from workbench.formats._gguf_header import Value, pairs_bytes
 from workbench.formats._gguf_sentencepiece import pairs_from_json, pairs_from_model
 
+_Key = tuple[Path, int, bool, tuple[tuple[str, int, int], ...]]
 _CODE_LLAMA_VOCABULARY, _CODE_LLAMA_END = 32016, 32010
 
 
@@ -40,12 +41,31 @@ def vocabulary_pairs(checkpoint: Checkpoint) -> dict[str, Value]:
     Raises:
         CheckpointError: no tokenizer, or one that llama.cpp would follow differently.
     """
-    folder, files = checkpoint.path, [checkpoint.path / "config.json", *checkpoint.small_files()]
+    return dict(_pairs(*_key(checkpoint)))
+
+
+def vocabulary_bytes(checkpoint: Checkpoint) -> int:
+    """Bytes of those pairs in a file.
+
+    Raises:
+        CheckpointError: as ``vocabulary_pairs``.
+    """
+    return _size(*_key(checkpoint))
+
+
+def _key(checkpoint: Checkpoint) -> _Key:
+    """What the pairs depend on."""
+    files = [checkpoint.path / "config.json", *checkpoint.small_files()]
     stamps = tuple((file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in files if file.is_file())
-    return dict(_pairs(folder, int(checkpoint.config["vocab_size"]), checkpoint.architecture != "gpt_bigcode", stamps))
+    return checkpoint.path, int(checkpoint.config["vocab_size"]), checkpoint.architecture != "gpt_bigcode", stamps
 
 
-@lru_cache(maxsize=1)  # a plan asks once for each file type, and a Llama 3 takes half a second
+@lru_cache(maxsize=8)  # a plan asks once for each file type
+def _size(folder: Path, size: int, is_llama: bool, stamps: tuple[tuple[str, int, int], ...]) -> int:
+    return len(pairs_bytes(_pairs(folder, size, is_llama, stamps)))
+
+
+@lru_cache(maxsize=1)  # a build asks once for each file type, and a Llama 3 takes half a second
 def _pairs(folder: Path, size: int, is_llama: bool, stamps: tuple[tuple[str, int, int], ...]) -> dict[str, Value]:
     """The same for a folder whose files bear these times and sizes."""
     settings = read_json(folder / "tokenizer_config.json")

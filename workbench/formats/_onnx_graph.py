@@ -111,7 +111,9 @@ class Graph:
 
     def node(self, op: str, *inputs: str, domain: str = "", **attributes: Attribute) -> str:
         """Add a node with one output; returns the output's name. An input ``""`` is one left out."""
-        return self.nodes(op, 1, *inputs, domain=domain, **attributes)[0]
+        name = self._name(op)
+        self._nodes.append(_Node(inputs, (name,), op, domain, attributes))
+        return name
 
     def nodes(self, op: str, outputs: int, *inputs: str, domain: str = "", **attributes: Attribute) -> tuple[str, ...]:
         """Add a node with several outputs; returns their names."""
@@ -191,8 +193,8 @@ class Graph:
 
     def _name(self, op: str) -> str:
         full = f"{self.scope}/{op}" if self.scope else op
-        self._counts[full] = self._counts.get(full, -1) + 1
-        return f"{full}_{self._counts[full]}" if self._counts[full] else full
+        count = self._counts[full] = self._counts.get(full, -1) + 1
+        return f"{full}_{count}" if count else full
 
 
 def _proto(node: _Node) -> NodeProto:

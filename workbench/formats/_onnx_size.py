@@ -14,6 +14,7 @@ Example::
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 
 Attribute = int | float | str | tuple[int, ...]
 _ATTRIBUTE_TYPE = 3  # field 20: a key of two bytes and a small number
@@ -30,6 +31,7 @@ def block(size: int) -> int:
     return size + 2 if size < 128 else 1 + varint(size) + size
 
 
+@lru_cache(maxsize=1 << 16)  # a plan counts six graphs, whose nodes bear the same names
 def text(value: str) -> int:
     """Bytes of a field up to 15 that holds a text."""
     return block(len(value) if value.isascii() else len(value.encode()))
@@ -44,29 +46,33 @@ def node_bytes(
     inputs: Sequence[str], outputs: Sequence[str], op: str, domain: str, attributes: Mapping[str, Attribute]
 ) -> int:
     """A node that bears the name of its first output."""
-    size = text(outputs[0]) + text(op) + text(domain)
-    for name in inputs:
-        size += text(name)
-    for name in outputs:
-        size += text(name)
-    for key, value in attributes.items():
-        size += block(text(key) + _value_bytes(value) + _ATTRIBUTE_TYPE)
+    size = sum(map(text, (*inputs, *outputs, outputs[0], op, domain)))
+    if attributes:
+        size += sum(map(_attribute_bytes, attributes.keys(), attributes.values()))
     return size
 
 
-def _value_bytes(value: Attribute) -> int:
+@lru_cache(maxsize=1 << 12, typed=True)
+def _attribute_bytes(key: str, value: Attribute) -> int:
     if isinstance(value, int):
-        return 1 + varint(value)
-    if isinstance(value, float):
-        return 1 + 4
-    return text(value) if isinstance(value, str) else numbers(value)
+        size = 1 + varint(value)
+    elif isinstance(value, float):
+        size = 1 + 4
+    else:
+        size = text(value) if isinstance(value, str) else numbers(value)
+    return block(text(key) + size + _ATTRIBUTE_TYPE)
 
 
-def value_bytes(name: str, dimensions: Sequence[int | str]) -> int:
+def value_bytes(name: str, dimensions: tuple[int | str, ...]) -> int:
     """An input or output of the graph."""
+    return text(name) + _type_bytes(dimensions)
+
+
+@lru_cache(maxsize=1 << 8)
+def _type_bytes(dimensions: tuple[int | str, ...]) -> int:
     sizes = (text(size) if isinstance(size, str) else 1 + varint(size) for size in dimensions)
     shape = sum(block(size) for size in sizes)
-    return text(name) + block(block(_SMALL + block(shape)))
+    return block(block(_SMALL + block(shape)))
 
 
 def inline_bytes(name: str, dims: Sequence[int], nbytes: int) -> int:

@@ -19,6 +19,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from json.encoder import encode_basestring_ascii
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,13 +107,16 @@ def quantized_group(
     return Group(specs, lambda: (partial(piece, place) for place in range(len(source.chunks))), tail, (source.name,))
 
 
-def header(specs: Sequence[Spec], metadata: Mapping[str, str]) -> bytes:
+def header(specs: Sequence[Spec], notes: str) -> bytes:
     """Length field and JSON header of a file with these tensors in this order, padded to 8 bytes as the reference does.
+
+    Args:
+        specs: in the order of the file.
+        notes: the file's metadata, as JSON.
 
     Raises:
         WorkbenchError: a tensor would not be aligned to its own type, which readers that map the file need.
     """
-    notes = json.dumps(dict(sorted(metadata.items())), separators=(",", ":"), ensure_ascii=False)
     entries = [f'"__metadata__":{notes}']  # put together by hand: a plan asks for a hundred thousand entries
     offset = 0
     for spec in specs:
@@ -121,10 +125,8 @@ def header(specs: Sequence[Spec], metadata: Mapping[str, str]) -> bytes:
                 f"{spec.name} follows tensors of odd sizes and cannot be stored; choose another format"
             )
         end = offset + spec.nbytes
-        shape = ",".join(map(str, spec.shape))
-        entries.append(
-            f'{json.dumps(spec.name)}:{{"dtype":"{spec.dtype}","shape":[{shape}],"data_offsets":[{offset},{end}]}}'
-        )
+        name, shape = encode_basestring_ascii(spec.name), ",".join(map(str, spec.shape))
+        entries.append(f'{name}:{{"dtype":"{spec.dtype}","shape":[{shape}],"data_offsets":[{offset},{end}]}}')
         offset = end
     text = f"{{{','.join(entries)}}}".encode()
     text += b" " * (-len(text) % 8)
@@ -144,10 +146,11 @@ def safetensors_files(
         shards[-1].append(group)
         filled += group.nbytes
     total = len(shards)
+    notes = json.dumps(dict(sorted((metadata or {"format": "pt"}).items())), separators=(",", ":"), ensure_ascii=False)
     files = []
     for number, shard in enumerate(shards, start=1):
         name = f"model-{number:05d}-of-{total:05d}.safetensors" if total > 1 else "model.safetensors"
-        head = header([spec for group in shard for spec in group.specs], metadata or {"format": "pt"})
+        head = header([spec for group in shard for spec in group.specs], notes)
         parts = tuple(Part(group.name, group.nbytes, group.pieces, group.tail, group.sources) for group in shard)
         files.append(OutputFile(name, head, parts))
     return files

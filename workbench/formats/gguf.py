@@ -32,13 +32,13 @@ from workbench.batches import tokenize
 from workbench.checkpoint import Checkpoint
 from workbench.errors import WorkbenchError
 from workbench.formats._ggml import library, pack
-from workbench.formats._gguf_header import Value, header_bytes
+from workbench.formats._gguf_header import Value, header_bytes, header_size
 from workbench.formats._gguf_imatrix import Imatrix, imatrix_pairs
 from workbench.formats._gguf_layout import TensorPlan, padded, plan_tensors
 from workbench.formats._gguf_metadata import estimated_vocabulary_bytes, metadata
 from workbench.formats._gguf_names import NAMES
 from workbench.formats._gguf_types import FILE_TYPES
-from workbench.formats._gguf_vocabulary import has_vocabulary
+from workbench.formats._gguf_vocabulary import has_vocabulary, vocabulary_bytes
 from workbench.formats._output import Output, OutputFile, Part
 from workbench.formats.base import ConversionContext, Format, Options
 
@@ -95,12 +95,10 @@ class Gguf(Format[GgufOptions]):
     def predicted_bytes(self, checkpoint: Checkpoint, options: GgufOptions) -> int:
         """Bytes of the file: exact where the tokenizer is at hand, within 0.2% of a large model's without it."""
         plans = plan_tensors(checkpoint, FILE_TYPES[options.type], options.imatrix)
-        data = sum(padded(plan.nbytes) for plan in plans)
-        known = has_vocabulary(checkpoint)
-        head = len(header_bytes(_pairs(checkpoint, options, vocabulary=known), plans))
-        if not known:
-            head = padded(head + estimated_vocabulary_bytes(int(checkpoint.config["vocab_size"])))
-        return head + data
+        known, vocabulary = has_vocabulary(checkpoint), int(checkpoint.config["vocab_size"])
+        tokenizer = vocabulary_bytes(checkpoint) if known else estimated_vocabulary_bytes(vocabulary)
+        head = header_size(_pairs(checkpoint, options, vocabulary=False), plans, tokenizer)
+        return head + sum(padded(plan.nbytes) for plan in plans)
 
     def size_is_exact(self, checkpoint: Checkpoint) -> bool:
         """Where the tokenizer, which the file carries, is at hand."""
