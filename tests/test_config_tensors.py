@@ -242,6 +242,7 @@ def test_the_commands(command: list[str], tmp_path: Path) -> None:
         ({**SMALL_LLAMA, "rms_norm_eps": "1e-5"}, "rms_norm_eps"),
         ({**SMALL_LLAMA, "rope_scaling": "linear"}, "rope_scaling"),
         ({**SMALL_LLAMA, "rope_scaling": {"type": "linear", "factor": "2"}}, "under rope_scaling, factor '2'"),
+        ({**SMALL_LLAMA, "rope_parameters": {"rope_type": "linear"}}, "names no factor under rope_parameters"),
         ({**SMALL_LLAMA, "tie_word_embeddings": "no"}, "tie_word_embeddings"),
         ({**SMALL_LLAMA, "num_hidden_layers": 10**12}, "num_hidden_layers"),
     ],
@@ -263,7 +264,9 @@ KEYS = sorted(
      "activation_function", "sliding_window", "architectures", "auto_map", "quantization_config", "scale_attn_weights",
      "add_cross_attention", "original_max_position_embeddings"}
 )  # fmt: skip
-ROPES = st.fixed_dictionaries({"rope_type": st.sampled_from(["linear", "llama3", "yarn", "default"])}) | JSON
+ROPES = JSON | st.fixed_dictionaries(
+    {"rope_type": st.sampled_from(["linear", "llama3", "yarn", "default"])}, optional={"factor": st.just(2.0)}
+)
 
 
 @given(

@@ -87,6 +87,7 @@ KINDS = (
 _NULLABLE = frozenset(
     {"rope_theta", "rope_scaling", "rope_parameters", "quantization_config", "sliding_window", "torch_dtype", "dtype"}
 )
+_WITH_FACTOR = ("linear", "llama3")  # kinds of rotary embedding that are nothing without one
 
 
 def check_values(config: Mapping[str, Any], where: object) -> None:
@@ -102,8 +103,11 @@ def check_values(config: Mapping[str, Any], where: object) -> None:
     for kind in KINDS:
         _check(config, kind, kind.keys, f"{where} has")
     for parent in ("rope_scaling", "rope_parameters"):
+        rope = config.get(parent) or {}
         for kind in KINDS:
-            _check(config.get(parent) or {}, kind, kind.rope_keys, f"{where} has, under {parent},")
+            _check(rope, kind, kind.rope_keys, f"{where} has, under {parent},")
+        if rope.get("rope_type", rope.get("type")) in _WITH_FACTOR and "factor" not in rope:
+            raise CheckpointError(f"{where} stretches positions but names no factor under {parent}; correct it")
 
 
 def _check(values: Mapping[str, Any], kind: Kind, keys: tuple[str, ...], start: str) -> None:
