@@ -177,6 +177,16 @@ def test_the_room_for_an_answer_is_what_the_prompt_leaves(loaded, prompts, name)
 
 
 @pytest.mark.parametrize("name", EXACT)
+def test_no_context_is_larger_than_the_models(prompts, name, tmp_path) -> None:
+    runtime = catalog.get_runtime(name)
+    for module, _ in runtime.requires:
+        pytest.importorskip(module)
+    with runtime.load(build(name, tmp_path), LoadOptions(context=4096, threads=1)) as session:
+        (answer,) = session.generate(prompts[:1], Decoding(STOP, 4))
+        assert session.room(prompts[0]) == 1024 - answer.prompt_tokens
+
+
+@pytest.mark.parametrize("name", EXACT)
 @pytest.mark.parametrize("beams", [1, 2])
 def test_a_prompt_that_fills_the_context_is_refused(loaded, prompts, name, beams) -> None:
     with pytest.raises(WorkbenchError, match="context") as refused:

@@ -36,11 +36,21 @@ def complete(server: Any, request: dict[str, Any]) -> dict[str, Any]:
     return reply
 
 
+def context_of(server: Any) -> int:
+    """Tokens of prompt and answer the engine takes: as asked for, but no more than the model was trained for."""
+    size: int = _asked(server, "GET", "/props", None)["default_generation_settings"]["n_ctx"]
+    return size
+
+
 def post(server: Any, path: str, body: dict[str, Any]) -> dict[str, Any]:
     """An answer of the engine's server that its Python side has no call for."""
+    return _asked(server, "POST", path, json.dumps(body))
+
+
+def _asked(server: Any, method: str, path: str, body: str | None) -> dict[str, Any]:
     connection = _connection(server.listening_address)
     try:
-        connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+        connection.request(method, path, body, {"Content-Type": "application/json"})
         reply: dict[str, Any] = json.loads(connection.getresponse().read())
     finally:
         connection.close()

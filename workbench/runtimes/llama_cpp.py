@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from workbench.artifact import Artifact
 from workbench.errors import ArtifactError, PrerequisiteError, WorkbenchError
 from workbench.runtimes._llama_beams import Followed
-from workbench.runtimes._llama_server import GREEDY, Ask, complete, end_ids, post, told_next
+from workbench.runtimes._llama_server import GREEDY, Ask, complete, context_of, end_ids, post, told_next
 from workbench.runtimes.base import Decoding, EngineFacts, Generation, LoadOptions, Reading, Runtime, Session, Timing
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class LlamaCppSession(Session):
         self._small = model.stat().st_size < SMALL_MODEL_BYTES
         self._server: Any = None
         self._timed = False
+        self._taken: int | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self.notes = ("llama.cpp on one thread: the model is too small for more",) if self._small else ()
         self.server()
@@ -137,7 +138,13 @@ class LlamaCppSession(Session):
 
     def room(self, prompt: str) -> int:
         """What is left of the context; see ``Session.room``."""
-        return self._options.context - len(self._ids(prompt))
+        return self._context() - len(self._ids(prompt))
+
+    def _context(self) -> int:
+        """Tokens of prompt and answer the engine takes, asked for once."""
+        if self._taken is None:
+            self._taken = context_of(self.server())
+        return self._taken
 
     def _ids(self, prompt: str) -> list[int]:
         """Ids of a prompt, with those that are put around it."""
@@ -189,10 +196,10 @@ class LlamaCppSession(Session):
     def _search(self, ask: Ask, prompt: str, decoding: Decoding) -> Generation:
         """The best answer of a beam search."""
         ids = self._ids(prompt)
-        limit = min(decoding.max_new_tokens, self._options.context - len(ids))
+        limit = min(decoding.max_new_tokens, self._context() - len(ids))
         if limit < 1:
             raise WorkbenchError(
-                f"a prompt of {len(ids)} tokens leaves no room in a context of {self._options.context}; shorten the "
+                f"a prompt of {len(ids)} tokens leaves no room in a context of {self._context()}; shorten the "
                 "schema or load with a larger context"
             )
         ends = end_ids(partial(post, self.server(), "/completion"))
