@@ -29,7 +29,7 @@ NOUNS = {
     "processors", "prompt", "questions", "quiet", "recipe", "report", "shape", "storage", "streamed_model", "tensors",
     "whole_file", "workers", "workload",
 }  # fmt: skip
-PLUGIN_PACKAGES = {"formats", "runtimes", "evals", "trackers"}
+PLUGIN_PACKAGES = {"formats", "runtimes", "evals", "trackers", "meters"}
 
 
 def layer(module: str) -> int:

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 from workbench.artifact import Artifact
 from workbench.catalog import get_runtime
+from workbench.engine_process import require_memory
 from workbench.errors import ArtifactError
 from workbench.machine import describe
 from workbench.model_under_test import Failure, ModelUnderTest, Tell
 from workbench.progress import Listener
 from workbench.prompt import PROMPTS, Prompt
 from workbench.runtimes.base import Decoding, Generation
-from workbench.trial import TrialTask, require_memory, run_trial
+from workbench.trial import TrialTask, run_trial
 
 SPARE_TOKENS = 16  # put around a prompt, or by which a tokenizer exceeds one token a byte
 

@@ -161,7 +161,7 @@ def _run(work: Work, planned: PlannedArtifact, artifact: Artifact, comparison: C
     """What an engine says in a process of its own, which does nothing else."""
     asked = work.task(planned)
     check_memory(planned, artifact, asked.device)
-    task = replace(asked, prompts=[], beams=1, timed_prompt=None, repeats=0, texts=[], golden=[], comparison=comparison)
+    task = replace(asked, prompts=[], beams=1, timed_prompt=None, texts=[], golden=[], comparison=comparison)
     return run_trial(task, lambda done, total: work.listener.advance("texts", done, total)).divergence
 
 

@@ -38,6 +38,10 @@ class ArtifactError(WorkbenchError):
     """An artifact that is missing, incomplete or does not match its manifest."""
 
 
+class UnsupportedWorkloadError(WorkbenchError):
+    """A batch, a beam search or a length that an engine or an artifact cannot do; the message says why."""
+
+
 class PrerequisiteError(WorkbenchError):
     """An engine or service that is not there; the message holds the command that fixes it."""
 

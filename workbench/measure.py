@@ -32,6 +32,7 @@ class Measurement:
         p99: 99th percentile of the repeats, likewise on the bad side, if any.
         interval: of a prediction, where nine of ten true values lie; of a measurement, what two runs of the same thing
             give (its noise floor); ``None`` where neither is known.
+        values: every repeat, in the order they were measured; none for a prediction.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Measurement:
     conditions: dict[str, Any] = field(default_factory=dict)
     p99: float | None = None
     interval: tuple[float, float] | None = None
+    values: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

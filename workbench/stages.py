@@ -14,11 +14,12 @@ from workbench import __version__, catalog
 from workbench.artifact import Artifact, sha256_json
 from workbench.conformance import Subject, check, is_checked, summary
 from workbench.convert import Made, make_artifact
+from workbench.engine_process import require_memory
 from workbench.errors import StorageError, WorkbenchError
 from workbench.plan import PlannedArtifact
 from workbench.plugins import installed_version
 from workbench.scoring import score_answers, split_by_set, with_unasked
-from workbench.trial import TrialResult, TrialTask, require_memory, result_of, run_trial
+from workbench.trial import TrialResult, TrialTask, result_of, run_trial
 from workbench.work import Work, engine_name
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def run_task(work: Work, planned: PlannedArtifact, artifact: Artifact, task: Tri
 
 
 def check_memory(planned: PlannedArtifact, artifact: Artifact, device: str) -> None:
-    """Refuse to load what this machine's memory cannot hold; see ``trial.require_memory``."""
+    """Refuse to load what this machine's memory cannot hold; see ``engine_process.require_memory``."""
     require_memory(catalog.get_runtime(planned.recipe.runtime), artifact.manifest.weight_bytes, device)
 
 

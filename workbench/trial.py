@@ -1,19 +1,12 @@
 """One artifact in its own engine, in its own process: load, time, answer.
 
-A process per artifact keeps figures clean: its peak memory is one artifact's, an engine that crashes takes
-no other down, and nothing loaded for one is warm for the next. The parent (``run_trial``) watches the
-child's memory from outside; the child (``python -m workbench.trial``) reads its task on stdin, reports its
-progress as JSON lines on stdout and ends when the parent does.
+The parent (``run_trial``) watches the child's memory from outside; the child is ``python -m workbench.trial``. How
+the two speak, ``workbench/engine_process.py`` says; how often a question is timed, ``workbench/repeats.py``.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
-import os
-import subprocess
-import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -24,14 +17,15 @@ from typing import Any
 from workbench.answering import answer_all
 from workbench.artifact import open_artifact
 from workbench.catalog import get_runtime
-from workbench.errors import WorkbenchError
+from workbench.engine_process import EngineProcess, serve
 from workbench.evidence import Evidence, gather
-from workbench.hardware import GIB
 from workbench.reference_rows import Comparison, compare, comparison_of
-from workbench.runtimes.base import Decoding, LoadOptions, Runtime, Session, Timing
+from workbench.repeats import Repeats, timed
+from workbench.runtimes.base import Decoding, LoadOptions, Session, Timing
 
 SAMPLE_S = 0.02
-WARMUPS = 1
+# A build times one question beside much else: a second or so of repeats for each artifact.
+BUILD_REPEATS: dict[str, Any] = {"least": 7, "most": 30, "seconds": 1.0}
 
 
 @dataclass(frozen=True)
@@ -51,7 +45,7 @@ class TrialTask:
         most_rows: prompts of one batch at most; ``None`` leaves it to the engine.
         timed_prompt: prompt of the latency workload; ``None`` skips timing.
         timed_new_tokens: tokens of its answer.
-        repeats: timed repeats after the warm-up.
+        repeats: how often it is timed, the fields of ``Repeats``.
         texts: to tokenize, for the comparison with the source.
         golden: prompts to tell the logits of, likewise; without any there is no evidence.
         comparison: with the reference's next-token distributions; see ``workbench/reference_rows.py``.
@@ -69,7 +63,7 @@ class TrialTask:
     most_rows: int | None = None
     timed_prompt: str | None = None
     timed_new_tokens: int = 48
-    repeats: int = 7
+    repeats: dict[str, Any] = field(default_factory=lambda: dict(BUILD_REPEATS))
     texts: list[str] = field(default_factory=list)
     golden: list[str] = field(default_factory=list)
     comparison: Comparison | None = None
@@ -112,77 +106,22 @@ class TrialResult:
     divergence: dict[str, Any] = field(default_factory=dict)
 
 
-def require_memory(runtime: Runtime, weight_bytes: int, device: str) -> None:
-    """Refuse to load what this machine's memory cannot hold: it would swap for hours or be killed.
-
-    Raises:
-        WorkbenchError: the weights, as this engine holds them on the CPU, exceed what is free.
-    """
-    import psutil
-
-    facts = runtime.facts.get("cpu")
-    if device != "cpu" or facts is None:
-        return
-    needed, free = weight_bytes * facts.weight_expansion, psutil.virtual_memory().available
-    if needed > free:
-        raise WorkbenchError(
-            f"running it here takes about {needed / GIB:.0f} GiB of memory and {free / GIB:.0f} are free; "
-            "the artifact is made, run it on a larger machine"
-        )
-
-
 def run_trial(task: TrialTask, progress: Callable[[int, int], None] | None = None) -> TrialResult:
     """Run one trial in a child process.
 
     Raises:
         WorkbenchError: the engine refused the artifact or died; the message says how.
     """
-    with tempfile.TemporaryDirectory(prefix="workbench-trial-") as scratch:
-        log = Path(scratch) / "stderr.txt"
-        with log.open("wb") as errors:
-            # Its own session: Ctrl-C reaches the parent alone, which then ends the child in order.
-            child = subprocess.Popen(
-                [sys.executable, "-m", "workbench.trial"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-                start_new_session=True,
-            )
-            try:
-                result = _converse(child, task, progress)
-            finally:
-                _end(child)
-        if result is None:
-            tail = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-3:]
-            raise WorkbenchError(
-                f"{task.runtime} died while running {task.artifact} (exit {child.returncode}): "
-                f"{' / '.join(tail) or 'no message'}"
-            )
-    return result
-
-
-def _converse(
-    child: subprocess.Popen[str], task: TrialTask, progress: Callable[[int, int], None] | None
-) -> TrialResult | None:
-    """Send the task, follow the child's lines; ``None`` when it ended without a result."""
-    assert child.stdin is not None and child.stdout is not None  # both are pipes
-    watch = MemoryWatch(child.pid)
-    with contextlib.suppress(BrokenPipeError):
-        child.stdin.write(json.dumps(asdict(task)) + "\n")
-        child.stdin.flush()
-    result = None
-    for line in child.stdout:
-        message = json.loads(line)
-        if message["event"] == "timed":
-            watch.stop()
-        elif message["event"] == "progress" and progress:
-            progress(message["done"], message["total"])
-        elif message["event"] == "error":
-            raise WorkbenchError(message["message"])
-        elif message["event"] == "result":
-            result = replace(result_of(message["result"]), peak_rss_bytes=watch.peak_bytes)
-    watch.stop()
+    with EngineProcess("workbench.trial", asdict(task), f"{task.runtime} with {task.artifact}") as child:
+        watch = MemoryWatch(child.pid)
+        for message in child.events():
+            if message["event"] == "timed":
+                watch.stop()
+            elif message["event"] == "progress" and progress:
+                progress(message["done"], message["total"])
+            elif message["event"] == "result":
+                result = replace(result_of(message["result"]), peak_rss_bytes=watch.peak_bytes)
+        watch.stop()
     return result
 
 
@@ -197,17 +136,6 @@ def result_of(record: dict[str, Any]) -> TrialResult:
     timings = [Timing(**timing) for timing in record["timings"]]
     evidence = Evidence(**record["evidence"]) if record["evidence"] else None
     return TrialResult(**{**record, "timings": timings, "evidence": evidence})
-
-
-def _end(child: subprocess.Popen[str]) -> None:
-    if child.stdin:
-        with contextlib.suppress(BrokenPipeError):
-            child.stdin.close()  # the child ends itself when its stdin closes
-    try:
-        child.wait(timeout=5)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        child.wait()
 
 
 class MemoryWatch:
@@ -236,32 +164,9 @@ class MemoryWatch:
         self._thread.join()
 
 
-def child_main() -> None:
-    """Entry point of the child: one task from stdin, events to stdout."""
-    events = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
-    os.dup2(2, 1)  # whatever an engine prints goes to stderr, never between our events
-    task = task_of(json.loads(sys.stdin.readline()))
-    threading.Thread(target=_exit_with_parent, daemon=True).start()
-
-    def send(event: str, **values: Any) -> None:
-        events.write(json.dumps({"event": event, **values}) + "\n")
-
-    try:
-        send("result", result=asdict(_run(task, send)))
-    except WorkbenchError as error:
-        send("error", message=str(error))
-    events.flush()
-    os._exit(0)  # engines' own exit handlers can hang or crash after the work is done
-
-
-def _exit_with_parent() -> None:
-    sys.stdin.read()
-    os._exit(1)
-
-
 def _run(task: TrialTask, send: Callable[..., None]) -> TrialResult:
     started = time.perf_counter()
-    options = LoadOptions(task.device, task.context, task.threads)
+    options = LoadOptions(task.device, task.context, task.threads, timing=task.timed_prompt is not None)
     with get_runtime(task.runtime).load(open_artifact(Path(task.artifact)), options) as session:
         load_s = time.perf_counter() - started
         timings = _time(session, task)
@@ -299,10 +204,9 @@ def _decoding(task: TrialTask) -> Decoding:
 def _time(session: Session, task: TrialTask) -> list[Timing]:
     if task.timed_prompt is None or not session.representative:
         return []
-    for _ in range(WARMUPS):
-        session.time_one(task.timed_prompt, task.timed_new_tokens)
-    return [session.time_one(task.timed_prompt, task.timed_new_tokens) for _ in range(task.repeats)]
+    prompt = task.timed_prompt
+    return timed(lambda: session.time_one(prompt, task.timed_new_tokens), Repeats(**task.repeats))
 
 
 if __name__ == "__main__":
-    child_main()
+    serve(lambda record, send: asdict(_run(task_of(record), send)))

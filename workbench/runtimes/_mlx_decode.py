@@ -48,12 +48,18 @@ class PromptReader:
 
 def prefill(model: Any, cache: list[Any], ids: Sequence[int], first: int, block: int) -> Any:
     """Read a prompt from token ``first`` on, in blocks; logits ``(1, vocabulary)`` of the next token."""
+    return prefill_rows(model, cache, [ids], first, block)
+
+
+def prefill_rows(model: Any, cache: list[Any], rows: Sequence[Sequence[int]], first: int, block: int) -> Any:
+    """Likewise for prompts of one length; logits ``(rows, vocabulary)``."""
     mx = import_module("mlx.core")
-    end = len(ids) - 1
+    ids = mx.array(rows)
+    end = ids.shape[1] - 1
     for start in range(first, end, block):
-        model(mx.array([ids[start : min(start + block, end)]]), cache=cache)
+        model(ids[:, start : min(start + block, end)], cache=cache)
         mx.eval([layer.state for layer in cache])  # without the head, whose logits nobody wants here
-    return model(mx.array([ids[end:]]), cache=cache)[:, -1]
+    return model(ids[:, end:], cache=cache)[:, -1]
 
 
 def greedy(model: Any, cache: list[Any], logits: Any) -> Iterator[int]:
@@ -62,13 +68,18 @@ def greedy(model: Any, cache: list[Any], logits: Any) -> Iterator[int]:
     The next step is begun before a token is handed out, so that the device never waits for Python: token k asks for
     the position of token k, which lies inside any context that has room for it.
     """
+    return (tokens[0] for tokens in greedy_rows(model, cache, logits))
+
+
+def greedy_rows(model: Any, cache: list[Any], logits: Any) -> Iterator[list[int]]:
+    """Likewise of several rows, ``(rows, vocabulary)``."""
     mx = import_module("mlx.core")
     token = logits.argmax(-1)
     count = 0
     while True:
-        following = model(token[None], cache=cache)[:, -1].argmax(-1)
+        following = model(token[:, None], cache=cache)[:, -1].argmax(-1)
         mx.async_eval(following)
-        yield int(token.item())
+        yield token.tolist()
         token = following
         count += 1
         if count % CLEAR_EVERY == 0:

@@ -42,7 +42,7 @@ class Cache:
 
     Attributes:
         length: number of tokens.
-        values: one OrtValue ``[1, kv_heads, length, head_dim]`` for each of the graph's past inputs.
+        values: one OrtValue ``[rows, kv_heads, length, head_dim]`` for each of the graph's past inputs.
     """
 
     length: int
@@ -65,9 +65,16 @@ class Engine:
         past = [value for value in session.get_inputs() if value.name.startswith(_PAST)]
         self._past = [value.name for value in past]
         types = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
-        nothing = (np.zeros((1, value.shape[1], 0, value.shape[3]), types[value.type]) for value in past)
+        self._shapes = [(value.shape[1], value.shape[3], types[value.type]) for value in past]
+        self.empty = self.nothing(1)
+
+    def nothing(self, rows: int) -> Cache:
+        """The cache of so many rows that have read nothing yet."""
+        import numpy as np
+
         make = onnxruntime().OrtValue.ortvalue_from_numpy
-        self.empty = Cache(0, tuple(make(array, device) for array in nothing))
+        empty = (np.zeros((rows, heads, 0, size), kind) for heads, size, kind in self._shapes)
+        return Cache(0, tuple(make(array, self._device) for array in empty))
 
     def step(self, ids: Sequence[int], cache: Cache) -> tuple[Logits, Cache]:
         """Read tokens that follow a cache; logits ``[vocabulary]`` after the last, and the longer cache."""
@@ -76,20 +83,31 @@ class Engine:
 
     def read(self, ids: Sequence[int], cache: Cache) -> tuple[Logits, Cache]:
         """Read tokens that follow a cache; logits ``[tokens, vocabulary]`` after each, and the longer cache."""
+        logits, longer = self._run([ids], cache)
+        return logits[0], longer
+
+    def read_rows(self, rows: Sequence[Sequence[int]] | NDArray[np.int64], cache: Cache) -> tuple[Logits, Cache]:
+        """Read tokens ``[rows, tokens]`` of several prompts; logits ``[rows, vocabulary]`` after each, longer cache."""
+        logits, longer = self._run(rows, cache)
+        return logits[:, -1], longer
+
+    def _run(self, rows: Sequence[Sequence[int]] | NDArray[np.int64], cache: Cache) -> tuple[Logits, Cache]:
         import numpy as np
 
-        total = cache.length + len(ids)
+        ids = np.asarray(rows, np.int64)
+        total = cache.length + ids.shape[1]
         binding = self._session.io_binding()
-        binding.bind_cpu_input("input_ids", np.asarray([ids], np.int64))
-        binding.bind_cpu_input("attention_mask", np.ones((1, total), np.int64))
-        binding.bind_cpu_input("position_ids", np.arange(cache.length, total, dtype=np.int64)[None])
+        binding.bind_cpu_input("input_ids", ids)
+        binding.bind_cpu_input("attention_mask", np.ones((len(ids), total), np.int64))
+        positions = np.arange(cache.length, total, dtype=np.int64)[None].repeat(len(ids), 0)
+        binding.bind_cpu_input("position_ids", positions)
         binding.bind_output("logits", "cpu")
         for name, value in zip(self._past, cache.values, strict=True):
             binding.bind_ortvalue_input(name, value)
             binding.bind_output(name.replace(_PAST, _PRESENT), self._device)
         self._session.run_with_iobinding(binding)
         logits, *values = binding.get_outputs()
-        return logits.numpy()[0], Cache(total, tuple(values))
+        return logits.numpy(), Cache(total, tuple(values))
 
 
 class Reader:

@@ -37,9 +37,20 @@ class PromptTokens:
             )
         return ids
 
-    def room(self, prompt: str) -> int:
-        """Tokens of answer that fit after a prompt; see ``Session.room``."""
-        return self.context - len(self.tokenizer.encode(prompt))
+    def count(self, prompt: str) -> int:
+        """Tokens of a prompt, with those the tokenizer puts around it."""
+        return len(self.tokenizer.encode(prompt))
+
+    def equal(self, prompts: Sequence[str], room: int) -> list[list[int]]:
+        """Token ids of prompts that are as long as one another, so that a batch of them needs no padding.
+
+        Raises:
+            WorkbenchError: they are not, or one leaves no room.
+        """
+        rows = [self.encode(prompt, room) for prompt in prompts]
+        if len({len(row) for row in rows}) != 1:
+            raise WorkbenchError("prompts of different lengths cannot be timed together; give ones of equal length")
+        return rows
 
     def ids(self, text: str) -> list[int]:
         """Ids of a text, without those the tokenizer adds to a prompt."""

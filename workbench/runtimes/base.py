@@ -41,29 +41,39 @@ class Generation:
 
 @dataclass(frozen=True)
 class Timing:
-    """One answer timed at batch size 1 on a cold prompt cache.
+    """Answers timed together on a cold prompt cache.
 
     Attributes:
-        prompt_tokens: tokens of the prompt.
-        new_tokens: tokens generated (exactly as asked: end-of-text is ignored while timing).
-        ttft_s: seconds until the first token.
-        total_s: seconds until the last token.
+        prompt_tokens: tokens of each prompt.
+        new_tokens: tokens of each answer (exactly as asked: end-of-text is ignored while timing).
+        ttft_s: seconds until every prompt has its first token.
+        total_s: seconds until the last token of the last answer.
+        batch: prompts answered together.
+        beams: answers followed side by side for each prompt.
+        call_s: seconds of the whole call by the caller's clock, where the other two are by the engine's own.
     """
 
     prompt_tokens: int
     new_tokens: int
     ttft_s: float
     total_s: float
+    batch: int = 1
+    beams: int = 1
+    call_s: float | None = None
 
     @property
     def prefill_tokens_per_s(self) -> float:
-        """Prompt tokens over time to first token."""
-        return self.prompt_tokens / self.ttft_s
+        """Tokens of all prompts over the time to first token."""
+        return self.batch * self.prompt_tokens / self.ttft_s
 
     @property
     def decode_tokens_per_s(self) -> float:
-        """Tokens after the first over the time they took."""
-        return (self.new_tokens - 1) / (self.total_s - self.ttft_s)
+        """Tokens of all answers after their first, over the time they took; 0 for an answer of one token.
+
+        llama.cpp counts in the same way (``predicted_per_second`` of its server, ``tg`` of llama-bench): the first
+        token comes out of reading the prompt, so n tokens take n - 1 steps.
+        """
+        return self.batch * (self.new_tokens - 1) / (self.total_s - self.ttft_s) if self.new_tokens > 1 else 0.0
 
 
 @dataclass(frozen=True)
@@ -74,11 +84,13 @@ class LoadOptions:
         device: ``cpu``, ``cuda`` or ``mps``.
         context: most tokens of prompt and answer together.
         threads: CPU threads.
+        timing: to be timed first, not asked: an engine with other settings for the two begins with those of its users.
     """
 
     device: str = "cpu"
     context: int = 1024
     threads: int = 2
+    timing: bool = False
 
 
 @dataclass(frozen=True)
@@ -136,9 +148,32 @@ class Session(ABC):
             WorkbenchError: a prompt does not fit, or the engine cannot do what is asked.
         """
 
+    @property
     @abstractmethod
+    def context(self) -> int:
+        """Most tokens of a prompt and its answer: as asked for at loading, or what the model was built for."""
+
     def time_one(self, prompt: str, new_tokens: int) -> Timing:
         """Time exactly ``new_tokens`` tokens after ``prompt``, nothing cached from an earlier call."""
+        return self.time_batch([prompt], new_tokens)
+
+    @abstractmethod
+    def time_batch(self, prompts: Sequence[str], new_tokens: int, beams: int = 1) -> Timing:
+        """Time exactly ``new_tokens`` tokens after each of several prompts, answered together, nothing cached.
+
+        Args:
+            prompts: of equal length in tokens (``prompt_tokens``).
+            new_tokens: of each answer.
+            beams: of the search for each answer; 1 is greedy.
+
+        Raises:
+            UnsupportedWorkloadError: this engine cannot do it, and why.
+            WorkbenchError: a prompt and its answer do not fit the context.
+        """
+
+    @abstractmethod
+    def prompt_tokens(self, prompt: str) -> int:
+        """Tokens the engine reads for a prompt, those put around it included."""
 
     def greedy(self, prompts: Sequence[str], count: int) -> list[list[int]]:
         """Ids of the first ``count`` tokens of each answer, whatever they say; fewer where the text ends before."""
@@ -170,9 +205,9 @@ class Session(ABC):
             WorkbenchError: the engine refuses one.
         """
 
-    @abstractmethod
     def room(self, prompt: str) -> int:
         """Tokens of answer that fit into the context after a prompt; none or fewer where it is too long by itself."""
+        return self.context - self.prompt_tokens(prompt)
 
     @abstractmethod
     def tokenize(self, text: str) -> list[int]:

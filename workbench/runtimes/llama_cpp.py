@@ -28,9 +28,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from workbench.artifact import Artifact
-from workbench.errors import ArtifactError, PrerequisiteError, WorkbenchError
+from workbench.errors import ArtifactError, PrerequisiteError, UnsupportedWorkloadError, WorkbenchError
 from workbench.runtimes._llama_beams import Followed
 from workbench.runtimes._llama_server import GREEDY, Ask, complete, context_of, end_ids, post, told_next
+from workbench.runtimes._llama_timing import time_slot, time_slots
 from workbench.runtimes.base import Decoding, EngineFacts, Generation, LoadOptions, Reading, Runtime, Session, Timing
 
 if TYPE_CHECKING:
@@ -58,11 +59,18 @@ class LlamaCppSession(Session):
         self._options = options
         self._small = model.stat().st_size < SMALL_MODEL_BYTES
         self._server: Any = None
-        self._timed = False
+        self._timed = 0  # prompts that the open engine is to be timed on together; 0 when it is to answer
         self._taken: int | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self.notes = ("llama.cpp on one thread: the model is too small for more",) if self._small else ()
-        self.server()
+        self.server(1 if options.timing else 0)
+
+    @property
+    def context(self) -> int:
+        """As asked for, or what the model was trained for; asked of the engine once."""
+        if self._taken is None:
+            self._taken = context_of(self._server or self.server())
+        return self._taken
 
     def generate(
         self, prompts: Sequence[str], decoding: Decoding, progress: Callable[[int, int], None] | None = None
@@ -78,18 +86,24 @@ class LlamaCppSession(Session):
                 progress(done, len(prompts))
         return [answers[prompt] for prompt in prompts]
 
-    def time_one(self, prompt: str, new_tokens: int) -> Timing:
-        """Time by llama.cpp's own clock: the first token ends its prompt phase."""
-        request = {"prompt": prompt, "max_tokens": new_tokens, "ignore_eos": True, "cache_prompt": False, **GREEDY}
-        reply = complete(self.server(timed=True), request)
-        usage, timings = reply["usage"], reply["timings"]
-        if usage["completion_tokens"] != new_tokens:
+    def prompt_tokens(self, prompt: str) -> int:
+        """Tokens of a prompt; see ``Session.prompt_tokens``."""
+        return len(self._ids(prompt))
+
+    def time_batch(self, prompts: Sequence[str], new_tokens: int, beams: int = 1) -> Timing:
+        """Time by llama.cpp's own clock, a slot for each prompt; see ``Session.time_batch``."""
+        if beams > 1:
+            raise UnsupportedWorkloadError("llama.cpp has no beam search of its own")
+        server = self.server(len(prompts))
+        timed = (
+            time_slots(server, prompts, new_tokens) if len(prompts) > 1 else time_slot(server, prompts[0], new_tokens)
+        )
+        if timed.new_tokens != new_tokens:
             raise WorkbenchError(
-                f"a prompt of {usage['prompt_tokens']} tokens leaves no room for {new_tokens} more in a context of "
+                f"a prompt of {timed.prompt_tokens} tokens leaves no room for {new_tokens} more in a context of "
                 f"{self._options.context}; time a shorter prompt or load with a larger context"
             )
-        first_s = timings["prompt_ms"] / 1000
-        return Timing(usage["prompt_tokens"], new_tokens, first_s, first_s + timings["predicted_ms"] / 1000)
+        return timed
 
     def logits(self, prompts: Sequence[str]) -> list[Row]:
         """Log-probabilities of all tokens after each prompt, which llama.cpp tells on request."""
@@ -135,16 +149,6 @@ class LlamaCppSession(Session):
             return row
 
         return tell
-
-    def room(self, prompt: str) -> int:
-        """What is left of the context; see ``Session.room``."""
-        return self._context() - len(self._ids(prompt))
-
-    def _context(self) -> int:
-        """Tokens of prompt and answer the engine takes, asked for once."""
-        if self._taken is None:
-            self._taken = context_of(self.server())
-        return self._taken
 
     def _ids(self, prompt: str) -> list[int]:
         """Ids of a prompt, with those that are put around it."""
@@ -196,10 +200,10 @@ class LlamaCppSession(Session):
     def _search(self, ask: Ask, prompt: str, decoding: Decoding) -> Generation:
         """The best answer of a beam search."""
         ids = self._ids(prompt)
-        limit = min(decoding.max_new_tokens, self._context() - len(ids))
+        limit = min(decoding.max_new_tokens, self.context - len(ids))
         if limit < 1:
             raise WorkbenchError(
-                f"a prompt of {len(ids)} tokens leaves no room in a context of {self._context()}; shorten the "
+                f"a prompt of {len(ids)} tokens leaves no room in a context of {self.context}; shorten the "
                 "schema or load with a larger context"
             )
         ends = end_ids(partial(post, self.server(), "/completion"))
@@ -209,8 +213,8 @@ class LlamaCppSession(Session):
         """Id of a token that is a character of its own."""
         return self.tokenize("1")[-1]
 
-    def server(self, timed: bool = False) -> Any:
-        """The engine in the settings for timing or for answers, opened when it is not yet."""
+    def server(self, timed: int = 0) -> Any:
+        """The engine for timing so many prompts together, or (0) for answers, opened when it is not yet."""
         if self._server is not None and self._timed == timed:
             return self._server
         self.close()
@@ -218,6 +222,8 @@ class LlamaCppSession(Session):
 
         self._folder = tempfile.TemporaryDirectory(prefix="llama-")
         params = self._params(self._folder.name)
+        params.n_parallel = max(timed, 1)
+        params.n_ctx = self._options.context * params.n_parallel
         if not timed:
             params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
             params.no_extra_bufts = True
@@ -234,13 +240,11 @@ class LlamaCppSession(Session):
         return self._server
 
     def _params(self, folder: str) -> Any:
-        """One slot, no log, no listening port where the system has Unix sockets."""
+        """No log, no listening port where the system has Unix sockets."""
         import xllamacpp
 
         params = xllamacpp.CommonParams()
         params.model.path = str(self._model)
-        params.n_ctx = self._options.context
-        params.n_parallel = 1
         params.n_gpu_layers = 0 if self._options.device == "cpu" else ALL_LAYERS
         params.no_kv_offload = params.no_op_offload = self._options.device == "cpu"
         threads = 1 if self._small else self._options.threads

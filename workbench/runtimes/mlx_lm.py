@@ -29,7 +29,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from workbench.artifact import Artifact
-from workbench.errors import ArtifactError, PrerequisiteError, WorkbenchError
+from workbench.errors import ArtifactError, PrerequisiteError, UnsupportedWorkloadError, WorkbenchError
 from workbench.quiet import quiet_libraries
 from workbench.runtimes._prompt_tokens import PromptTokens
 from workbench.runtimes.base import Decoding, EngineFacts, Generation, LoadOptions, Reading, Runtime, Session, Timing
@@ -142,28 +142,35 @@ class MlxLmSession(Session):
                 logits = mx.concatenate([logits, self._model(mx.array([ids[at:-1]]), cache=cache)[0]])
             yield numpy.array(logits.astype(mx.float32))
 
-    def time_one(self, prompt: str, new_tokens: int) -> Timing:
-        """Time one greedy answer in mlx-lm's own block size; see ``Session.time_one``."""
+    @property
+    def context(self) -> int:
+        """As asked for, or what the model was built for."""
+        return self._tokens.context
+
+    def prompt_tokens(self, prompt: str) -> int:
+        """Tokens of a prompt; see ``Session.prompt_tokens``."""
+        return self._tokens.count(prompt)
+
+    def time_batch(self, prompts: Sequence[str], new_tokens: int, beams: int = 1) -> Timing:
+        """Time greedy answers in mlx-lm's own block size; see ``Session.time_batch``."""
         from mlx_lm.models.cache import make_prompt_cache
 
-        from workbench.runtimes._mlx_decode import greedy, prefill
+        from workbench.runtimes._mlx_decode import greedy_rows, prefill_rows
 
+        if beams > 1:
+            raise UnsupportedWorkloadError("mlx-lm has no beam search of its own")
         mx = use_device(self._device)
-        ids = self._tokens.encode(prompt, new_tokens)
+        rows = self._tokens.equal(prompts, new_tokens)
         cache = make_prompt_cache(self._model)
         started = time.perf_counter()
-        tokens = greedy(self._model, cache, prefill(self._model, cache, ids, 0, TIMED_BLOCK))
+        tokens = greedy_rows(self._model, cache, prefill_rows(self._model, cache, rows, 0, TIMED_BLOCK))
         next(tokens)
         ttft_s = time.perf_counter() - started
         for _ in range(new_tokens - 1):
             next(tokens)
         total_s = time.perf_counter() - started
         mx.synchronize()  # the step begun ahead
-        return Timing(len(ids), new_tokens, ttft_s, total_s)
-
-    def room(self, prompt: str) -> int:
-        """What is left of the context; see ``Session.room``."""
-        return self._tokens.room(prompt)
+        return Timing(len(rows[0]), new_tokens, ttft_s, total_s, len(rows))
 
     def tokenize(self, text: str) -> list[int]:
         """Ids of a text; see ``Session.tokenize``."""

@@ -1,20 +1,21 @@
 """A runtime without an engine: answers from a file, for tests of everything around engines.
 
 The artifact's folder may hold ``mock.json``: ``{"answer": text, "crash": bool, "refuse": text, "sleep_s": number,
-"representative": bool, "holds": bytes of prompt and answer}``. Its timings are made up and it says so in its notes; no
-shipped recipe uses it.
+"representative": bool, "holds": bytes of prompt and answer, "token_s": number, "noise": number, "process_noise": number,
+"most_beams": number}``. Its timings are made up and it says so in its notes; no shipped recipe uses it.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from workbench.artifact import Artifact
-from workbench.errors import WorkbenchError
+from workbench.errors import UnsupportedWorkloadError, WorkbenchError
 from workbench.runtimes.base import Decoding, Generation, LoadOptions, Reading, Runtime, Session, Timing
 
 if TYPE_CHECKING:
@@ -27,8 +28,11 @@ class MockSession(Session):
 
     notes = ("mock runtime: no engine ran, timings are made up",)
 
-    def __init__(self, settings: dict[str, Any]) -> None:
+    def __init__(self, settings: dict[str, Any], context: int) -> None:
         self._settings = settings
+        self._context = context
+        self._random = random.Random()  # noqa: S311 - noise, no secret
+        self._speed = self._random.lognormvariate(0, float(settings.get("process_noise", 0)))
         self.representative = bool(settings.get("representative", True))
 
     def generate(
@@ -42,9 +46,26 @@ class MockSession(Session):
             progress(len(prompts), len(prompts))
         return [self._answer(prompt, decoding) for prompt in prompts]
 
-    def time_one(self, prompt: str, new_tokens: int) -> Timing:
-        """A made-up timing: 1 ms per token."""
-        return Timing(self.count_tokens(prompt), new_tokens, 0.001, 0.001 * new_tokens)
+    @property
+    def context(self) -> int:
+        """As asked for, or what it holds by its settings."""
+        return min(self._context, int(self._settings.get("holds", self._context)))
+
+    def prompt_tokens(self, prompt: str) -> int:
+        """Bytes."""
+        return self.count_tokens(prompt)
+
+    def time_batch(self, prompts: Sequence[str], new_tokens: int, beams: int = 1) -> Timing:
+        """A made-up timing: 1 ms, or the settings' ``token_s``, for each token, a little off where there is noise.
+
+        ``noise`` is the standard deviation of the logarithm of each timing, ``process_noise`` that of a factor which
+        all timings of one process share.
+        """
+        if beams > int(self._settings.get("most_beams", beams)):
+            raise UnsupportedWorkloadError("the mock runtime was told to know no such beam search")
+        token_s = float(self._settings.get("token_s", 0.001)) * self._speed
+        drawn = token_s * self._random.lognormvariate(0, float(self._settings.get("noise", 0)))
+        return Timing(self.count_tokens(prompts[0]), new_tokens, drawn, drawn * new_tokens, len(prompts), beams)
 
     def logits(self, prompts: Sequence[str]) -> list[NDArray[np.float32]]:
         """Zeros: every byte is as likely as another."""
@@ -99,7 +120,7 @@ class Mock(Runtime):
         settings = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         if "refuse" in settings:
             raise WorkbenchError(str(settings["refuse"]))
-        return MockSession(settings)
+        return MockSession(settings, options.context)
 
     def version(self) -> str:
         """No engine, no version."""

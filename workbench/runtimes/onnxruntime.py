@@ -26,7 +26,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from workbench.artifact import Artifact
-from workbench.errors import ArtifactError, PrerequisiteError, WorkbenchError
+from workbench.errors import ArtifactError, PrerequisiteError, UnsupportedWorkloadError, WorkbenchError
 from workbench.quiet import quiet_libraries
 from workbench.runtimes._beams import BeamSearch, most_probable
 from workbench.runtimes._onnx_engine import Cache, Engine, Followed, Reader, onnxruntime, open_session
@@ -125,17 +125,28 @@ class OnnxSession(Session):
                 progress(done, len(prompts))
         return [answers[ids] for ids in encoded]
 
-    def time_one(self, prompt: str, new_tokens: int) -> Timing:
-        """Time one greedy answer, the prompt read in one piece; see ``Session.time_one``."""
-        ids = self._tokens.encode(prompt, new_tokens)
+    @property
+    def context(self) -> int:
+        """As asked for, or what the model was built for."""
+        return self._tokens.context
+
+    def prompt_tokens(self, prompt: str) -> int:
+        """Tokens of a prompt; see ``Session.prompt_tokens``."""
+        return self._tokens.count(prompt)
+
+    def time_batch(self, prompts: Sequence[str], new_tokens: int, beams: int = 1) -> Timing:
+        """Time greedy answers, the prompts read in one piece; see ``Session.time_batch``."""
+        if beams > 1:
+            raise UnsupportedWorkloadError("onnxruntime computes a graph and has no beam search of its own")
+        rows = self._tokens.equal(prompts, new_tokens)
         started = time.perf_counter()
-        logits, cache = self._engine.step(ids, self._engine.empty)
-        token = int(logits.argmax())
+        logits, cache = self._engine.read_rows(rows, self._engine.nothing(len(rows)))
+        tokens = logits.argmax(-1)
         ttft_s = time.perf_counter() - started
         for _ in range(new_tokens - 1):
-            logits, cache = self._engine.step([token], cache)
-            token = int(logits.argmax())
-        return Timing(len(ids), new_tokens, ttft_s, time.perf_counter() - started)
+            logits, cache = self._engine.read_rows(tokens[:, None], cache)
+            tokens = logits.argmax(-1)
+        return Timing(len(rows[0]), new_tokens, ttft_s, time.perf_counter() - started, len(rows))
 
     def logits(self, prompts: Sequence[str]) -> list[NDArray[np.float32]]:
         """Logits after each prompt, read in one piece; see ``Session.logits``."""
@@ -151,10 +162,6 @@ class OnnxSession(Session):
             logits, cache = reader.read(place)
             rest = [self._engine.read(ids[at:-1], cache)[0]] if at < len(ids) - 1 else []
             yield np.concatenate([logits[None], *rest])
-
-    def room(self, prompt: str) -> int:
-        """What is left of the context; see ``Session.room``."""
-        return self._tokens.room(prompt)
 
     def tokenize(self, text: str) -> list[int]:
         """Ids of a text; see ``Session.tokenize``."""

@@ -130,24 +130,24 @@ class TransformersSession(Session):
             finally:
                 self.model.set_attn_implementation("sdpa")
 
-    def time_one(self, prompt: str, new_tokens: int) -> Timing:
-        """Time one greedy answer with transformers' own cache; see ``Session.time_one``."""
-        import torch
-        from transformers import DynamicCache
+    @property
+    def context(self) -> int:
+        """As asked for, or what the model was built for."""
+        return self._tokens.context
 
-        ids = torch.tensor([self._tokens.encode(prompt, new_tokens)], device=self._device)
-        cache = DynamicCache(config=self.model.config)
-        with torch.inference_mode():
+    def prompt_tokens(self, prompt: str) -> int:
+        """Tokens of a prompt; see ``Session.prompt_tokens``."""
+        return self._tokens.count(prompt)
+
+    def time_batch(self, prompts: Sequence[str], new_tokens: int, beams: int = 1) -> Timing:
+        """Time answers with transformers' own cache, beams with its own ``generate``; see ``Session.time_batch``."""
+        import torch
+
+        ids = torch.tensor(self._tokens.equal(prompts, new_tokens), device=self._device)
+        with torch.inference_mode(), quiet_libraries():
             self._synchronize()
-            started = time.perf_counter()
-            token = self._next_token(ids, cache)
-            self._synchronize()
-            ttft_s = time.perf_counter() - started
-            for _ in range(new_tokens - 1):
-                token = self._next_token(token, cache)
-            self._synchronize()
-            total_s = time.perf_counter() - started
-        return Timing(ids.shape[1], new_tokens, ttft_s, total_s)
+            ttft_s, total_s = self._greedy(ids, new_tokens) if beams == 1 else self._search(ids, new_tokens, beams)
+        return Timing(ids.shape[1], new_tokens, ttft_s, total_s, len(prompts), beams)
 
     def logits(self, prompts: Sequence[str]) -> list[NDArray[np.float32]]:
         """Logits after each prompt, by the plain forward pass; see ``Session.logits``."""
@@ -178,10 +178,6 @@ class TransformersSession(Session):
             before = ids[:-1]
             yield logits[0].float().cpu().numpy()
 
-    def room(self, prompt: str) -> int:
-        """What is left of the context; see ``Session.room``."""
-        return self._tokens.room(prompt)
-
     def tokenize(self, text: str) -> list[int]:
         """Ids of a text; see ``Session.tokenize``."""
         return self._tokens.ids(text)
@@ -203,6 +199,41 @@ class TransformersSession(Session):
         del self.model
         if self._device == "cuda":
             torch.cuda.empty_cache()
+
+    def _greedy(self, ids: torch.Tensor, new_tokens: int) -> tuple[float, float]:
+        """Seconds until the first and the last token of greedy answers to ``[rows, tokens]``."""
+        from transformers import DynamicCache
+
+        cache = DynamicCache(config=self.model.config)
+        started = time.perf_counter()
+        token = self._next_token(ids, cache)
+        self._synchronize()
+        ttft_s = time.perf_counter() - started
+        for _ in range(new_tokens - 1):
+            token = self._next_token(token, cache)
+        self._synchronize()
+        return ttft_s, time.perf_counter() - started
+
+    def _search(self, ids: torch.Tensor, new_tokens: int, beams: int) -> tuple[float, float]:
+        """Likewise for a beam search; ``generate`` asks its stopping criteria after each token: also the first."""
+        import torch
+
+        told: list[float] = []
+
+        def listen(sequences: torch.Tensor, scores: object, **_: object) -> torch.Tensor:
+            if not told:
+                self._synchronize()
+                told.append(time.perf_counter())
+            return torch.zeros(len(sequences), dtype=torch.bool, device=sequences.device)
+
+        how = {"do_sample": False, "min_new_tokens": new_tokens, "max_new_tokens": new_tokens, "num_beams": beams}
+        pad = min(self._ends(), default=0)
+        started = time.perf_counter()
+        self.model.generate(
+            ids, attention_mask=torch.ones_like(ids), stopping_criteria=[listen], pad_token_id=pad, **how
+        )
+        self._synchronize()
+        return told[0] - started, time.perf_counter() - started
 
     def _next_token(self, ids: torch.Tensor, cache: Any) -> torch.Tensor:
         output = self.model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
