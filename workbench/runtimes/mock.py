@@ -1,8 +1,9 @@
 """A runtime without an engine: answers from a file, for tests of everything around engines.
 
 The artifact's folder may hold ``mock.json``: ``{"answer": text, "crash": bool, "refuse": text, "sleep_s": number,
-"representative": bool, "holds": bytes of prompt and answer, "token_s": number, "noise": number, "process_noise": number,
-"most_beams": number}``. Its timings are made up and it says so in its notes; no shipped recipe uses it.
+"representative": bool, "holds": bytes of prompt and answer, "token_s": number, "noise": number,
+"process_noise": number, "most_beams": number}``. Its timings are made up and it says so in its notes; no shipped
+recipe uses it.
 """
 
 from __future__ import annotations
