@@ -110,7 +110,11 @@ def _check_options(document: dict[str, Any], options_model: OptionsModel) -> tup
         return {}, [f"options.{fault}" for fault in describe_faults(error)]
 
 
-class _Loader(yaml.SafeLoader):
+# libyaml's where PyYAML was built with it, as wheels are: ten times as fast, and a plan reads every recipe.
+_SafeLoader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_SafeLoader):  # type: ignore[misc, valid-type]  # which of two equals is known at run time only
     """Plain data, and no key twice: YAML's own rule, which PyYAML does not check."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
@@ -118,7 +122,8 @@ class _Loader(yaml.SafeLoader):
         twice = sorted({key for key in keys if keys.count(key) > 1})
         if twice:
             raise yaml.constructor.ConstructorError(None, None, f"{twice[0]!r} is given twice", node.start_mark)
-        return super().construct_mapping(node, deep)
+        found: dict[Hashable, Any] = super().construct_mapping(node, deep)
+        return found
 
 
 def check_document(model: type[ModelT], document: dict[str, Any], path: Path) -> tuple[ModelT | None, list[str]]:
