@@ -54,6 +54,8 @@ def _asked(server: Any, method: str, path: str, body: str | None) -> dict[str, A
         reply: dict[str, Any] = json.loads(connection.getresponse().read())
     finally:
         connection.close()
+    if "error" in reply:
+        raise WorkbenchError(f"llama.cpp refuses {path}: {reply['error']['message']}")
     return reply
 
 
