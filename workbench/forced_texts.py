@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -148,7 +149,9 @@ def _tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerBase:
     from workbench.quiet import quiet_libraries
 
     with quiet_libraries():
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(checkpoint.path, local_files_only=True)
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            checkpoint.path, local_files_only=True, model_max_length=sys.maxsize
+        )  # what is too long is left out here: no warning of it
     return tokenizer
 
 
