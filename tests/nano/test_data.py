@@ -1,6 +1,5 @@
 """The bundled data: schemas, the question generator's splits, and every shipped gold on PostgreSQL."""
 
-import random
 from collections import Counter
 from itertools import islice
 
@@ -15,7 +14,6 @@ from workbench.nano.generate import (
     is_heldout,
     normalised,
     schema_text,
-    schema_variants,
     stream_database_names,
 )
 from workbench.nano.rows import inserts
@@ -97,15 +95,6 @@ def test_hardness_can_be_asked_for():
         next(generate("train", 1, 1, {"impossible"}))
     with pytest.raises(ValueError, match="nosuch"):
         next(generate("nosuch", 1, 1))
-
-
-def test_variants_keep_every_line_of_the_schema():
-    def pieces(text: str) -> set[str]:
-        return {line.partition("--")[0].strip().rstrip(",").strip() for line in text.splitlines() if line[:2] != "--"}
-
-    variant = schema_variants("bank", random.Random(1))
-    assert variant != schema_text("bank")
-    assert pieces(variant) == pieces(schema_text("bank"))
 
 
 @pytest.mark.parametrize("name", sorted(LEAST))

@@ -6,13 +6,12 @@ shuffled, by rules that keep right answers right (``workbench.evals.perturbation
 golds ask (``.planting``). A filling tells about a question
 if its gold returns something else there, and not by the toss of a tie. An answer that is right on the given rows and
 fails on two of the fillings that tell, before it passes two, was right by chance; so it is if but one tells, and it
-fails there. Where none tells, nothing is found out (``survey``).
+fails there. Where none tells, nothing is found out.
 
 The copy is made the first time an answer to a weak gold is right, kept with the server, and dropped with it. The idea
 is that of Zhong, Yu and Klein's test suites (2020, arXiv 2010.02840).
 
     verdicts = confirm(Weak(question_set, golds, server), verdicts, timeout_s=5)
-    survey(Weak(question_set, golds, server))      # {"3": 3, "8": 0}: fillings that tell, by weak question
 """
 
 from __future__ import annotations
@@ -173,22 +172,6 @@ def confirm(weak: Weak, verdicts: Sequence[Verdict], timeout_s: float) -> list[V
         found = pool.map(check, weak.by_database(suspects).items())
         checked = {one.question_id: one for ones in found for one in ones}
     return [checked.get(one.question_id, one) for one in verdicts]
-
-
-def survey(weak: Weak) -> dict[str, int]:
-    """How many fillings tell about each weak question.
-
-    Raises:
-        EvaluationError: the server is gone.
-    """
-    counts: dict[str, int] = {}
-    for name, questions in weak.by_database(weak.golds).items():
-        copy = copy_of(weak, name)
-        with copy.lock:
-            for number in range(copy.fillings):
-                for question in copy.golds(number, questions, weak.golds):
-                    counts[question] = counts.get(question, 0) + 1
-    return {question: counts.get(question, 0) for question, gold in weak.golds.items() if gold.weak}
 
 
 def _confirm_on(

@@ -30,7 +30,7 @@ from itertools import accumulate
 
 from workbench.evals.hardness import hardness as spider_hardness
 from workbench.nano import forms_date, forms_group, forms_join, forms_order, forms_ratio, forms_sets  # noqa: F401
-from workbench.nano.columns import Database, create_table, join_hints
+from workbench.nano.columns import Database
 from workbench.nano.draw import Draw, NoFit
 from workbench.nano.forms import FORMS, Form
 from workbench.nano.schemas import DATABASES, TRAINING
@@ -57,21 +57,6 @@ def stream_database_names(split: str = "train") -> list[str]:
 def schema_text(db_name: str) -> str:
     """The DDL of a database as the prompt shows it: the text of its ``schema.sql``, stripped."""
     return DATABASES[db_name].ddl().strip()
-
-
-def schema_variants(db_name: str, rng: random.Random) -> str:
-    """The same schema with tables, and columns after the key, in another order: augmentation for training."""
-    database = DATABASES[db_name]
-    tables = list(database.tables)
-    rng.shuffle(tables)
-    texts = []
-    for table in tables:
-        rest = list(table.columns[1:])
-        rng.shuffle(rest)
-        texts.append(create_table(type(table)(table.name, table.one, table.many, table.size, (table.key, *rest))))
-    hints = join_hints(database)
-    rng.shuffle(hints)
-    return "\n".join([*texts, *hints])
 
 
 def is_heldout(question: str) -> bool:
