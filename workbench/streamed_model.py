@@ -18,15 +18,15 @@ Example::
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from workbench.architecture import MODULES
 from workbench.batches import Batch, HiddenFolder, similar
 from workbench.checkpoint import Checkpoint
 from workbench.errors import CheckpointError
+from workbench.module_calls import Reached, first_call, watching
 from workbench.quiet import quiet_libraries
 from workbench.workers import Workers
 
@@ -34,10 +34,6 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
     from transformers import PreTrainedModel
-
-
-class _Reached(Exception):
-    """Ends a forward pass at the module whose input was wanted; never leaves this module."""
 
 
 class StreamedModel:
@@ -108,7 +104,7 @@ class StreamedModel:
             lengths = torch.tensor([len(sequences[place]) for place in places])
             padded = [[place_of[token] for token in sequences[place]] for place in places]
             ids = torch.tensor([row + [place_of[0]] * (width - len(row)) for row in padded])
-            hidden, keywords = _first_call(self._blocks[0], base, rows[ids])
+            hidden, keywords = first_call(self._blocks[0], base, rows[ids])
             kept = self._hidden.keep(0, number, hidden) if self._hidden else hidden
             batches.append(Batch(number, places, kept, torch.arange(width) < lengths[:, None], keywords=keywords))
         return batches
@@ -161,11 +157,11 @@ class StreamedModel:
 
     def layer_inputs(self, block: nn.Module, name: str, batches: Sequence[Batch]) -> Iterator[Tensor]:
         """What one layer of a block reads, ``[real tokens, in]`` for each batch; computed no further than there."""
-        with _watching(block, (name,), stop=True) as seen:
+        with watching(block, (name,), stop=True) as seen:
 
             def inputs(batch: Batch) -> Tensor:
                 seen.inputs = {}
-                with suppress(_Reached):
+                with suppress(Reached):
                     block(batch.hidden, **batch.keywords)
                 read: Tensor = seen.inputs[name][batch.real]
                 return read
@@ -178,7 +174,7 @@ class StreamedModel:
         Yields, batch by batch, the inputs ``[real tokens, in]`` of the named layers; each batch's states are then
         the block's outputs. To be used up: batches behind the last one taken do not move on.
         """
-        with _watching(block, names, stop=False) as seen:
+        with watching(block, names, stop=False) as seen:
 
             def passing(batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
                 seen.inputs = {}
@@ -272,39 +268,3 @@ def _without_weights(checkpoint: Checkpoint, dtype: torch.dtype) -> PreTrainedMo
         if buffers:
             model._init_weights(module)  # how transformers itself fills buffers that no file holds
     return model.eval().requires_grad_(False)
-
-
-def _first_call(block: nn.Module, base: nn.Module, embedded: Tensor) -> tuple[Tensor, dict[str, Any]]:
-    """What a model hands its first block for embedded tokens: hidden states and keywords."""
-    seen: list[tuple[Tensor, dict[str, Any]]] = []
-
-    def note(_: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
-        seen.append((arguments[0], keywords))
-        raise _Reached
-
-    handle = block.register_forward_pre_hook(note, with_kwargs=True)
-    with suppress(_Reached):
-        base(inputs_embeds=embedded, use_cache=False)
-    handle.remove()
-    return seen[0]
-
-
-@contextmanager
-def _watching(block: nn.Module, names: Sequence[str], stop: bool) -> Iterator[threading.local]:
-    """Note what layers are called with, in ``inputs`` of the thread that called; ``stop`` ends the pass there."""
-    seen = threading.local()
-
-    def note(name: str) -> Any:
-        def hook(_: nn.Module, arguments: tuple[Tensor, ...]) -> None:
-            seen.inputs[name] = arguments[0]
-            if stop:
-                raise _Reached
-
-        return hook
-
-    handles = [block.get_submodule(name).register_forward_pre_hook(note(name)) for name in names]
-    try:
-        yield seen
-    finally:
-        for handle in handles:
-            handle.remove()

@@ -27,11 +27,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from workbench.databases import COPY_BLOCK
 from workbench.errors import EvaluationError, PrerequisiteError, WorkbenchError
 from workbench.evals import memory_space, sandbox
 from workbench.evals.embedded import EmbeddedPostgres
-from workbench.evals.lock_down import FORMATS, TEMP_FILE_LIMIT, lock_down
+from workbench.evals.loading import create_database, fill_database, run_script
+from workbench.evals.lock_down import TEMP_FILE_LIMIT
 
 if TYPE_CHECKING:
     import psycopg
@@ -275,15 +275,9 @@ class Server:
         """Create a database, run its script and lock it down."""
         kept = in_memory and self._postgres and self._postgres.memory
         with self._connect() as connection:
-            place = memory_space.OPTIONS if kept else ""
-            options = f"TEMPLATE template0 ENCODING 'UTF8' {_locale(connection)} {place}"
-            connection.execute(f"CREATE DATABASE {unique} {options}")
-            connection.execute(f"REVOKE ALL ON DATABASE {unique} FROM PUBLIC")
-            connection.execute(f"GRANT CONNECT ON DATABASE {unique} TO {self.role}")
+            create_database(connection, unique, self.role, memory_space.OPTIONS if kept else "")
         with self._connect(unique) as connection:
-            connection.execute(FORMATS.encode())  # dates and times mean what they mean to candidates
-            run_script(connection, script)
-            connection.execute(lock_down(self.role))
+            fill_database(connection, script, self.role)
 
     def _drop(self, names: Iterable[str], role: bool = False) -> None:
         """Remove databases, and the role; a server that is already gone has nothing left to drop."""
@@ -299,27 +293,3 @@ class Server:
 def _key(script: str) -> Hashable:
     """What makes two databases the same; rows may say ``CURRENT_DATE``, so the day is part of it."""
     return hashlib.sha256(script.encode(errors="surrogatepass")).digest(), datetime.now(UTC).date()
-
-
-def run_script(connection: psycopg.Connection, script: str) -> None:
-    """Run SQL that may hold ``COPY ... FROM stdin`` blocks as pg_dump writes them.
-
-    Raises:
-        psycopg.Error: a statement fails.
-        ValueError: the text is no valid Unicode, or holds a null character, at which it would silently be cut off.
-    """
-    if "\0" in script:
-        raise ValueError("it holds a null character")
-    position = 0
-    for block in COPY_BLOCK.finditer(script):
-        connection.execute(script[position : block.start()].encode())
-        with connection.cursor().copy(block[1].encode()) as copy:
-            copy.write(block[2])
-        position = block.end()
-    connection.execute(script[position:].encode())
-
-
-def _locale(connection: psycopg.Connection) -> str:
-    """Sort and upper-case text the same way on every machine, where Postgres has that (17 and later)."""
-    modern = connection.info.server_version >= 170000
-    return "LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8' LOCALE 'C'" if modern else ""
