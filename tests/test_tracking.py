@@ -26,7 +26,7 @@ def child(one, **changes):
 def test_one_parent_and_a_child_per_artifact():
     build = tracked_build(report(artifact("a"), artifact("b")), Path("r"), {"a": made("a"), "b": made("b")})
     assert build.experiment == "sqlcoder-workbench/model"
-    assert [run.name for run in build.children] == ["a", "b"]
+    assert [run.name for run in build.children] == ["a on cpu", "b on cpu"]
     assert build.parent.metrics == {"build_s": 12.5}
     assert Path("r/report.json") in build.parent.artifacts
 
@@ -104,15 +104,15 @@ GATE = {
 
 def test_a_gate_is_recorded_with_what_it_asked_and_found():
     run = child(artifact("a", acceptance=GATE))
-    assert run.tags["accepted"] == "refuted"
-    assert run.params["accept.loss_max_points"] == "2.0"
+    assert run.tags["gate"] == "refuted"
+    assert run.tags["gate.loss_max_points"] == "2.0"
     assert (run.metrics["accept/loss_points"], run.metrics["accept/loss_greatest_points"]) == (12.0, 16.0)
     assert "accept/questions_needed_count" not in run.metrics
     few = {**GATE, "verdict": "not enough questions", "questions_needed": 928}
     assert child(artifact("a", acceptance=few)).metrics["accept/questions_needed_count"] == 928
     silent = {**GATE, "verdict": "not judged", "loss_points": None, "loss_bounds_points": None}
-    assert child(artifact("a", acceptance=silent)).tags["accepted"] == "not judged"
-    assert "accepted" not in child(artifact("a")).tags
+    assert child(artifact("a", acceptance=silent)).tags["gate"] == "not judged"
+    assert child(artifact("a")).tags["gate"] == "none"
 
 
 def test_noise_reference_and_the_refuted_are_the_builds():

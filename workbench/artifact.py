@@ -105,9 +105,7 @@ def open_artifact(path: Path) -> Artifact:
         ArtifactError: no or a broken manifest, or a file missing or of another size.
     """
     try:
-        record = json.loads((path / MANIFEST_NAME).read_text(encoding="utf-8"))
-        record["files"] = tuple(_file_entry(entry) for entry in record["files"])
-        manifest = Manifest(**record)
+        manifest = manifest_of(json.loads((path / MANIFEST_NAME).read_text(encoding="utf-8")))
     except OSError as error:
         raise ArtifactError(f"{path} is no artifact (no {MANIFEST_NAME}); build it first") from error
     except (ValueError, KeyError, TypeError) as error:
@@ -119,6 +117,15 @@ def open_artifact(path: Path) -> Artifact:
         if not file.is_file() or file.stat().st_size != entry.bytes:
             raise ArtifactError(f"{file} is missing or cut short; delete {path} and build it again")
     return Artifact(path, manifest)
+
+
+def manifest_of(record: dict[str, Any]) -> Manifest:
+    """A manifest from JSON values.
+
+    Raises:
+        ValueError, KeyError, TypeError: it is none, or a file would lie outside the artifact's folder.
+    """
+    return Manifest(**{**record, "files": tuple(_file_entry(entry) for entry in record["files"])})
 
 
 def _file_entry(record: dict[str, Any]) -> FileEntry:

@@ -14,6 +14,7 @@ from workbench.convert import Made, tool_versions
 from workbench.errors import WorkbenchError
 from workbench.flipped import flipped_questions, with_answers
 from workbench.measurements import artifact_measurements
+from workbench.nano import DATA_DIR
 from workbench.plan import PlannedArtifact, plan_record
 from workbench.predictions import Prediction, digest_of, write_predictions
 from workbench.report import ArtifactReport, BuildReport, SetScores, recommend
@@ -25,6 +26,7 @@ from workbench.work import REPORTED_TOOLS, Work, engine_name
 
 if TYPE_CHECKING:
     from workbench.evals.sql_accuracy import Verdict
+    from workbench.questions import QuestionSet
 
 
 @dataclass(frozen=True)
@@ -148,6 +150,12 @@ def _flipped(work: Work, artifacts: Sequence[ArtifactReport], reference: Referen
     return found
 
 
+def source_name(asked: QuestionSet) -> str:
+    """Where a question set is from: ``bundled``, or its file."""
+    file = asked.source
+    return "bundled" if file is None or file.is_relative_to(DATA_DIR) else str(file.resolve())
+
+
 def build_report(work: Work, artifacts: tuple[ArtifactReport, ...], judged: Judged, seconds: float) -> BuildReport:
     """The whole report, recommendation included."""
     recommended, reason = recommend(artifacts, work.plan.profile.name)
@@ -166,7 +174,8 @@ def build_report(work: Work, artifacts: tuple[ArtifactReport, ...], judged: Judg
             "parameters": work.checkpoint.parameters,
         },
         question_sets=tuple(
-            {"name": one.name, "questions": len(one.questions), "digest": one.digest} for one in work.sets
+            {"name": one.name, "questions": len(one.questions), "digest": one.digest, "source": source_name(one)}
+            for one in work.sets
         ),
         reference=judged.reference.record() if judged.reference else {},
         noise=judged.noise,

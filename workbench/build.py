@@ -112,4 +112,7 @@ def _record(work: Work, report: BuildReport, made: dict[str, Outcome[Made]]) -> 
     tracked = tracked_build(report, work.report_folder, artifacts)
     receipt = TRACKER.log_build(tracked, work.request.tracking_uri, work.request.out, work.request.log_weights)
     work.listener.note(f"{receipt.uri}, experiment {tracked.experiment!r}, run {receipt.parent_run_id}")
+    if receipt.versions:
+        said = ", ".join(f"{recipe} is version {version}" for recipe, version in receipt.versions.items())
+        work.listener.note(f"registered model {tracked.choice.model if tracked.choice else ''!r}: {said}")
     return receipt

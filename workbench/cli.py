@@ -175,10 +175,12 @@ def ui(out: Path, port: int, tracking_uri: str | None) -> None:
     """Open MLflow's own pages on the recorded builds."""
     import subprocess
 
-    from workbench.trackers.mlflow import ui_command
+    from workbench.trackers.mlflow import ui_command, ui_pages
 
     command = ui_command(out, tracking_uri, port)
     click.echo(f"MLflow on http://127.0.0.1:{port} - stop with Ctrl-C")
+    for experiment, address in ui_pages(out, tracking_uri, port).items():
+        click.echo(f"{experiment}: {address}")
     sys.exit(subprocess.run(command, check=False).returncode)
 
 

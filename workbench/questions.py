@@ -70,11 +70,13 @@ class QuestionSet:
         name: shown in reports, e.g. ``heldout``.
         questions: in file order.
         databases: where they are looked for: a folder with one sub-folder per database, or several, in order.
+        source: the file they were read from, if any.
     """
 
     name: str
     questions: tuple[Question, ...]
     databases: Path | tuple[Path, ...]
+    source: Path | None = None
 
     def schema(self, db_name: str) -> str:
         """DDL of one database, exactly as it is shown in the prompt."""
@@ -136,6 +138,7 @@ def load_question_set(source: Path, databases: Path | None = None, name: str | N
         name or (source.resolve().name if source.is_dir() else csv_path.stem),
         tuple(_question(number, row) for number, row in enumerate(rows)),
         places(csv_path, databases),
+        csv_path,
     )
 
 

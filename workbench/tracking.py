@@ -1,21 +1,28 @@
 """A build report in an experiment tracker's terms: one parent run, one child per artifact.
 
-Metric names are the same for every model and profile, carry their unit, and say ``predicted/`` where the
-figure is a prediction, so that runs compare in the tracker's own table.
+Runs are told apart by tags (``recipe``, ``profile``, ``format``, ``gate``, ``recommended``), compared by metrics
+(``workbench/tracked_metrics.py``) and joined to what they were asked by datasets. An artifact that ran is described
+so that a tracker with a registry can serve it (``workbench/served_model.py``). Whatever a tracker is told stands in the
+report too.
 """
 
 from __future__ import annotations
 
+import json
+import platform
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from workbench.artifact import MANIFEST_NAME, Artifact
-from workbench.measure import Measurement
-from workbench.report import ArtifactReport, BuildReport, SetScores, with_verdict
-from workbench.trackers.base import TrackedBuild, TrackedRun
+from workbench.artifact import MANIFEST_NAME, Artifact, Manifest, sha256_json
+from workbench.report import ArtifactReport, BuildReport, with_verdict
+from workbench.tables import LEGEND, comparison_table
+from workbench.tracked_metrics import artifact_metrics, noise_metrics
+from workbench.trackers.base import VARIANT, TrackedBuild, TrackedChoice, TrackedDataset, TrackedModel, TrackedRun
+from workbench.work import MAX_NEW_TOKENS
 
-_METRIC_NAMES = {"questions": "questions_count", "tokens": "tokens_count", "same_top": "same_top_ratio"}
+REPORT_FILES = ("report.html", "report.md", "report.json")
+QUESTION_COLUMNS = ("question", "query", "db_name", "query_category")
+NO_GATE = "none"
 
 
 def tracked_build(report: BuildReport, folder: Path, artifacts: Mapping[str, Artifact]) -> TrackedBuild:
@@ -26,173 +33,169 @@ def tracked_build(report: BuildReport, folder: Path, artifacts: Mapping[str, Art
         folder: holds ``report.json``, ``report.md`` and ``predictions/``.
         artifacts: by recipe name.
     """
-    name = report.model.rstrip("/").rsplit("/", 1)[-1]
-    common = {
+    name = short_name(report.model)
+    children = [
+        _child(report, one, folder, artifacts[one.recipe]) for one in report.artifacts if one.recipe in artifacts
+    ]
+    return TrackedBuild(
+        experiment=f"sqlcoder-workbench/{name}",
+        parent=_parent(report, folder),
+        children=children,
+        choice=TrackedChoice(name, report.profile, report.recommended, report.reason),
+        question_set=report.question_sets[0]["name"] if report.question_sets else "",
+        predicted=not report.profile_is_here,
+        note=f"Variants of `{report.model}`: one run per build, one nested run per variant. "
+        "`workbench ui` prints the address that shows the figures in columns.",
+        recording=sha256_json([platform.node(), str(folder.resolve())])[:16],
+    )
+
+
+def short_name(model: str) -> str:
+    """The last part of a Hub id or folder."""
+    return model.rstrip("/").rsplit("/", 1)[-1]
+
+
+def _common(report: BuildReport) -> dict[str, str]:
+    return {
         "model": report.model,
         "profile": report.profile,
         "prompt": report.prompt,
         "machine": report.machine,
         "beams": str(report.beams),
     }
-    parent = TrackedRun(
-        name=f"{name} on {report.profile}",
+
+
+def _parent(report: BuildReport, folder: Path) -> TrackedRun:
+    refuted = ", ".join(artifact.recipe for artifact in with_verdict(report, "refuted"))
+    return TrackedRun(
+        name=f"{short_name(report.model)} on {report.profile}",
         params={
-            **common,
+            **_common(report),
             "context_tokens": str(report.context),
             "source_digest": report.source["digest"],
             "source_revision": str(report.source["revision"]),
             **{f"questions_digest.{one['name']}": one["digest"] for one in report.question_sets},
             **{f"reference_{key}": value for key, value in report.reference.items()},
         },
-        metrics={"build_s": report.seconds, **_noise_metrics(report)},
-        tags={"profile": report.profile, "recommended": report.recommended or "none", **_refuted_tag(report)},
-        artifacts=[folder / "report.json", folder / "report.md"],
-        weight_reference=None,
-        weight_files=[],
+        metrics={"build_s": report.seconds, **noise_metrics(report)},
+        tags={
+            "kind": "build",
+            "model": short_name(report.model),
+            "profile": report.profile,
+            "recommended": report.recommended or "none",
+            **({"refuted": refuted} if refuted else {}),
+        },
+        artifacts=[folder / name for name in REPORT_FILES],
+        note=_parent_note(report),
+        datasets=_question_sets(report),
     )
-    children = [
-        _child(report, one, common, folder, artifacts[one.recipe])
-        for one in report.artifacts
-        if one.recipe in artifacts
+
+
+def _parent_note(report: BuildReport) -> str:
+    """The recommendation and the table of variants."""
+    said = f"**Recommended: `{report.recommended}`** - " if report.recommended else "**Nothing is recommended** - "
+    return f"{said}{report.reason}.\n\n{comparison_table(report).markdown()}\n\n{LEGEND}"
+
+
+def _question_sets(report: BuildReport) -> list[TrackedDataset]:
+    return [
+        TrackedDataset(
+            one["name"], one["digest"], "evaluation", one["questions"], one.get("source", "bundled"), QUESTION_COLUMNS
+        )
+        for one in report.question_sets
     ]
-    return TrackedBuild(f"sqlcoder-workbench/{name}", parent, children)
 
 
-def _child(
-    report: BuildReport, one: ArtifactReport, common: dict[str, str], folder: Path, artifact: Artifact
-) -> TrackedRun:
+def _calibration(manifest: Manifest) -> list[TrackedDataset]:
+    """The texts a format looked at while it rounded, where it did."""
+    one = manifest.details.get("calibration")
+    if not isinstance(one, dict) or "sha256" not in one:
+        return []
+    facts = {"tokens": int(one["tokens"])} if "tokens" in one else {}
+    return [TrackedDataset("calibration", one["sha256"], "calibration", int(one["texts"]), "bundled", ("text",), facts)]
+
+
+def _child(report: BuildReport, one: ArtifactReport, folder: Path, artifact: Artifact) -> TrackedRun:
     manifest = artifact.manifest
     options = {f"option.{key}": str(value) for key, value in manifest.recipe["options"].items()}
     predictions = [folder / "predictions" / f"{one.recipe}.{scored.question_set}.jsonl" for scored in one.sets]
+    tags = {
+        "model": short_name(report.model),
+        "recipe": one.recipe,
+        "profile": report.profile,
+        "format": manifest.format,
+        "gate": str(one.acceptance.get("verdict", NO_GATE)),
+    }
     return TrackedRun(
-        name=one.recipe,
+        name=f"{one.recipe} on {report.profile}",
         params={
-            **common,
             "recipe": one.recipe,
             "format": manifest.format,
+            **options,
             "runtime": one.runtime,
             "device": one.device,
-            "build_key": one.build_key,
+            **_common(report),
             "source_digest": manifest.source["digest"],
-            **options,
-            **_gate_params(one),
         },
-        metrics=_metrics(one),
+        metrics=artifact_metrics(one),
         tags={
-            "profile": report.profile,
-            "format": manifest.format,
+            "kind": VARIANT,
+            **tags,
             "recommended": str(one.recipe == report.recommended).lower(),
-            **({"accepted": one.acceptance["verdict"]} if one.acceptance else {}),
+            "build_key": one.build_key,
+            **_gate_tags(one),
             **({"error": one.error} if one.error else {}),
         },
         artifacts=[artifact.path / MANIFEST_NAME, *predictions],
         weight_reference=artifact.path,
         weight_files=[artifact.path / entry.path for entry in manifest.files],
+        note=_child_note(report, one),
+        datasets=[*_question_sets(report), *_calibration(manifest)],
+        model=None if one.error else _model(report, one, manifest, tags),
     )
 
 
-def _metrics(one: ArtifactReport) -> dict[str, float]:
-    metrics: dict[str, float] = {}
-    for measurement in one.measurements:
-        metrics.update(_measurement_metrics(measurement))
-    for scored in one.sets:
-        metrics.update(_score_metrics(scored))
-    if one.convert_s is not None:
-        metrics["convert_s"] = one.convert_s
-    return metrics | _divergence_metrics(one) | _gate_metrics(one)
-
-
-def _gate_params(one: ArtifactReport) -> dict[str, str]:
-    """What the accuracy gate asked."""
+def _gate_tags(one: ArtifactReport) -> dict[str, str]:
+    """What the accuracy gate asked; no parameter, since MLflow draws those that differ as axes of its comparison."""
     gate = one.acceptance
     if not gate:
         return {}
-    return {"accept.loss_max_points": str(gate["loss_max_points"]), "accept.confidence": str(gate["confidence"])}
+    return {"gate.loss_max_points": str(gate["loss_max_points"]), "gate.confidence": str(gate["confidence"])}
 
 
-def _gate_metrics(one: ArtifactReport) -> dict[str, float]:
-    """What it found: the loss as seen and its bounds, and the questions it took or would take."""
-    gate = one.acceptance
-    if not gate or gate["loss_points"] is None:
-        return {}
-    least, greatest = gate["loss_bounds_points"]
-    metrics = {
-        "accept/loss_points": gate["loss_points"],
-        "accept/loss_least_points": least,
-        "accept/loss_greatest_points": greatest,
-        "accept/questions_count": gate["questions"],
+def _child_note(report: BuildReport, one: ArtifactReport) -> str:
+    """What a reader of one variant must know."""
+    lines = [f"`{one.recipe}` of `{report.model}`, run by {one.runtime} on {one.device}."]
+    if one.recipe == report.recommended:
+        lines.append(f"**Recommended for `{report.profile}`**: {report.reason}.")
+    if one.acceptance:
+        lines.append(f"Accuracy gate: **{one.acceptance['verdict']}**. {one.acceptance.get('reason', '')}".strip())
+    lines += [f"- {note}" for note in (*one.notes, *([f"error: {one.error}"] if one.error else []))]
+    return "\n\n".join(lines)
+
+
+def _model(report: BuildReport, one: ArtifactReport, manifest: Manifest, tags: Mapping[str, str]) -> TrackedModel:
+    """What is registered of an artifact that ran."""
+    facts = {
+        **{key: value for key, value in tags.items() if key not in ("model", "profile")},
+        "bits_per_weight": f"{manifest.bits_per_weight:.4g}",
+        "runtime": str(manifest.recipe.get("runtime")),
+        "source_digest": str(manifest.source["digest"]),
+        "sha256": json.dumps({entry.path: entry.sha256 for entry in manifest.files}),
     }
-    needed = gate["questions_needed"]
-    return metrics if needed is None else {**metrics, "accept/questions_needed_count": needed}
-
-
-def _noise_metrics(report: BuildReport) -> dict[str, float]:
-    """What differed between two runs of the reference."""
-    noise = report.noise
-    if not noise:
-        return {}
-    return {
-        "noise/flips_count": noise["right_to_wrong"] + noise["wrong_to_right"],
-        "noise/texts_differing_count": noise["texts_differing"],
-        "noise/questions_count": noise["questions"],
+    serving = {
+        "context": report.context,
+        "beams": report.beams,
+        "prompt": report.prompt,
+        "max_new_tokens": MAX_NEW_TOKENS,
     }
-
-
-def _refuted_tag(report: BuildReport) -> dict[str, str]:
-    refuted = ", ".join(artifact.recipe for artifact in with_verdict(report, "refuted"))
-    return {"refuted": refuted} if refuted else {}
-
-
-def _divergence_metrics(one: ArtifactReport) -> dict[str, float]:
-    """``divergence/kl_nats`` ... of the answers; those of the prompts under ``divergence/prompts/``."""
-    metrics: dict[str, float] = {}
-    for part, prefix in (("answers", "divergence/"), ("prompts", "divergence/prompts/")):
-        figures = one.divergence.get(part, {})
-        for name, value in figures.items():
-            metric = prefix + _METRIC_NAMES.get(name, name)
-            if isinstance(value, dict):
-                metrics |= {metric: value["value"]} | ({f"{metric}_se": value["se"]} if value["se"] is not None else {})
-            elif value is not None:
-                metrics[metric] = value
-    return metrics
-
-
-def _measurement_metrics(measurement: Measurement) -> dict[str, float]:
-    if measurement.value is None:
-        return {}
-    name = measurement.name if measurement.kind == "measured" else f"predicted/{measurement.name}"
-    metrics = {name: float(measurement.value)}
-    if measurement.p95 is not None:
-        metrics[f"p95/{name}"] = float(measurement.p95)
-    return metrics
-
-
-def _score_metrics(scored: SetScores) -> dict[str, float]:
-    metrics: dict[str, float] = {}
-    for score in scored.scores:
-        if score.total == 0:
-            continue
-        # sql_accuracy/category/date -> heldout/sql_accuracy_ratio/category/date
-        head, slash, group = score.name.partition("/")
-        metrics[f"{scored.question_set}/{head}_ratio{slash}{group}"] = score.value
-    low, high = scored.overall.interval
-    metrics[f"{scored.question_set}/{scored.overall.name}_ratio_low_95"] = low
-    metrics[f"{scored.question_set}/{scored.overall.name}_ratio_high_95"] = high
-    if scored.flips:
-        metrics |= _flip_metrics(f"{scored.question_set}/", scored.flips)
-    return metrics
-
-
-def _flip_metrics(prefix: str, flips: Mapping[str, Any]) -> dict[str, float]:
-    """Flips in all and by group, and the difference with its interval."""
-    metrics = {
-        f"{prefix}mcnemar_p": flips["mcnemar_p"],
-        f"{prefix}difference_ratio": flips["difference"],
-        f"{prefix}difference_ratio_low_95": flips["interval"][0],
-        f"{prefix}difference_ratio_high_95": flips["interval"][1],
-        f"{prefix}difference_detectable_ratio": flips["detectable"],
-    }
-    for group, one in {"": flips, **{f"/{name}": one for name, one in flips["groups"].items()}}.items():
-        metrics[f"{prefix}flips_right_to_wrong_count{group}"] = one["right_to_wrong"]
-        metrics[f"{prefix}flips_wrong_to_right_count{group}"] = one["wrong_to_right"]
-    return metrics
+    return TrackedModel(
+        name=short_name(report.model),
+        recipe=one.recipe,
+        build_key=manifest.build_key,
+        profile=report.profile,
+        tags=facts,
+        description=f"`{one.recipe}` ({manifest.format}, {manifest.bits_per_weight:.3g} bits a weight, "
+        f"{manifest.weight_bytes:,} bytes). {manifest.recipe.get('description', '')}",
+        serving=serving,
+    )

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from workbench.artifact import Manifest, seal, sha256_file
 from workbench.errors import PrerequisiteError, WorkbenchError
+from workbench.trackers._mlflow_run import MAX_PARAM_LENGTH, key_for
+from workbench.trackers._mlflow_session import public_uri, resolve_uri
 from workbench.trackers.base import TrackedBuild, TrackedRun, TrackingReceipt
-from workbench.trackers.mlflow import MAX_PARAM_LENGTH, TRACKER, key_for, public_uri, resolve_uri, ui_command
+from workbench.trackers.mlflow import TRACKER, ui_command
 
 EXPERIMENT = "sqlcoder-workbench/tiny"
 MANIFEST = Manifest("q4", "tiny", "gpt_bigcode", "nano", "gguf", {}, {}, (), 7, 14, 4.0, {}, "key")

@@ -10,7 +10,72 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
+
+VARIANT = "variant"  # tag ``kind`` of an artifact's run; that of the build above it is ``build``
+
+
+@dataclass(frozen=True)
+class TrackedDataset:
+    """A dataset that went into a run: who it is, never what it says.
+
+    Attributes:
+        name: e.g. ``heldout``.
+        digest: hex sha256 over its content.
+        context: what it was for, ``evaluation`` or ``calibration``.
+        rows: how many questions or texts.
+        source: where it came from: a file, or ``bundled``.
+        columns: names of its columns, all of them text.
+        facts: further figures, e.g. tokens.
+    """
+
+    name: str
+    digest: str
+    context: str
+    rows: int
+    source: str
+    columns: tuple[str, ...] = ()
+    facts: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TrackedModel:
+    """An artifact fit to be registered as a version of a model.
+
+    Attributes:
+        name: of the model, e.g. ``sqlcoder-nano``; each of its artifacts is a version.
+        recipe: which artifact.
+        build_key: equal keys mean equal artifacts, which are registered once.
+        profile: the hardware profile it was built for here.
+        tags: what versions are filtered by; the newest build's stand.
+        description: Markdown for the version's page.
+        serving: what a server needs beside the weights: runtime, prompt, context in tokens, beams.
+    """
+
+    name: str
+    recipe: str
+    build_key: str
+    profile: str
+    tags: dict[str, str] = field(default_factory=dict)
+    description: str = ""
+    serving: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TrackedChoice:
+    """What a build recommends for its profile, to be reached under one name (``rtx4090-best``).
+
+    Attributes:
+        model: name of the registered model.
+        profile: of the build.
+        recipe: the recommended artifact's, or ``None``.
+        reason: why this one, or why none.
+    """
+
+    model: str
+    profile: str
+    recipe: str | None
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -25,6 +90,9 @@ class TrackedRun:
         artifacts: files or folders small enough to upload; those that are missing are left out.
         weight_reference: folder of the weights, recorded by its path and digests.
         weight_files: the files to upload when the user asks for the weights themselves.
+        note: Markdown for the run's page.
+        datasets: what it was evaluated on and calibrated with.
+        model: to register, if the run's artifact can serve.
     """
 
     name: str
@@ -34,15 +102,35 @@ class TrackedRun:
     artifacts: list[Path] = field(default_factory=list)
     weight_reference: Path | None = None
     weight_files: list[Path] = field(default_factory=list)
+    note: str = ""
+    datasets: list[TrackedDataset] = field(default_factory=list)
+    model: TrackedModel | None = None
 
 
 @dataclass(frozen=True)
 class TrackedBuild:
-    """One build: a parent run and one child per artifact."""
+    """One build: a parent run and one child per artifact.
+
+    Attributes:
+        experiment: shared by all builds of a model.
+        parent: the build.
+        children: its artifacts.
+        choice: which of them is recommended; ``None`` registers no recommendation.
+        question_set: the one that decides, by which runs are compared; empty for none.
+        predicted: whether speed and memory are predictions, under names that say so.
+        note: Markdown for the experiment's page.
+        recording: the same for every recording of one build folder; what an earlier one left unfinished is cleared
+            away by it. Empty for none.
+    """
 
     experiment: str
     parent: TrackedRun
     children: list[TrackedRun] = field(default_factory=list)
+    choice: TrackedChoice | None = None
+    question_set: str = ""
+    predicted: bool = False
+    note: str = ""
+    recording: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,12 +142,21 @@ class TrackingReceipt:
         experiment_id: the tracker's own id.
         parent_run_id: id of the build's run.
         child_run_ids: ids of the artifacts' runs, in the order of the children.
+        runs_page: address of all runs of the experiment, in columns that compare them; for a local store the part
+            after the address of ``workbench ui``.
+        compare_page: likewise, of this build's artifacts side by side.
+        model_page: likewise, of the registered model.
+        versions: versions of the registered model, by recipe.
     """
 
     uri: str
     experiment_id: str
     parent_run_id: str
     child_run_ids: list[str]
+    runs_page: str = ""
+    compare_page: str = ""
+    model_page: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
 
 
 class Tracker(ABC):
