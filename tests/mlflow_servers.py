@@ -15,7 +15,12 @@ import requests
 
 ROOT = Path(__file__).parents[1]
 START_S = 300  # a busy machine takes long to import MLflow
-SETTINGS = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "OMP_NUM_THREADS": "1"}
+SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "OMP_NUM_THREADS": "1",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+}
 
 
 def free_port() -> int:

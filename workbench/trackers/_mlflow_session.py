@@ -36,6 +36,8 @@ _SETTINGS = {
     # MLflow's own defaults try for about four minutes; a user at a terminal waits for the answer.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    # Its pages need none of the seven worker processes that it starts for agents' traces (2 GB of memory).
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
 }
 _SECRETS = ("MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_USERNAME")
 _SHORTEST_SECRET = 4  # a shorter one would cut pieces out of ordinary words

@@ -127,7 +127,7 @@ def ui_command(store: Path, tracking_uri: str | None, port: int) -> list[str]:
         raise WorkbenchError(f"{store} holds no recorded build yet; run: workbench build --out {store}")
     apply_settings()
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri]
-    return [*command, "--host", "127.0.0.1", "--port", str(port)]
+    return [*command, "--workers", "1", "--host", "127.0.0.1", "--port", str(port)]
 
 
 def ui_pages(store: Path, tracking_uri: str | None, port: int) -> dict[str, str]:
