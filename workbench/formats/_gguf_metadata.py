@@ -7,6 +7,8 @@ Keys: github.com/ggml-org/ggml, docs/gguf.md.
 
 from __future__ import annotations
 
+import sys
+
 from workbench.checkpoint import Checkpoint
 from workbench.formats._gguf_header import Value
 from workbench.formats._gguf_model import model_pairs
@@ -15,8 +17,10 @@ from workbench.formats._gguf_types import FileType
 from workbench.formats._gguf_vocabulary import vocabulary_pairs
 
 QUANTIZATION_VERSION = 2  # GGML_QNT_VERSION
-_ESTIMATED_BYTES_PER_TOKEN = 40
-_ESTIMATED_OTHER_BYTES = 2048
+# Bytes of a token with its kind, and its score or merges, up to vocabularies of so many: SentencePiece of 32,000 tokens
+# (published files of Llama 2, CodeLlama and Mistral), byte-level BPE of about 50,000, and Llama 3's, which lists
+# more than two merges for each.
+_BYTES_PER_TOKEN = ((40_000, 23), (100_000, 34), (sys.maxsize, 61))
 
 
 def metadata(checkpoint: Checkpoint, file_type: FileType, vocabulary: bool = True) -> dict[str, Value]:
@@ -42,5 +46,5 @@ def metadata(checkpoint: Checkpoint, file_type: FileType, vocabulary: bool = Tru
 
 
 def estimated_vocabulary_bytes(vocabulary: int) -> int:
-    """What the tokenizer's pairs will take when it is not at hand yet: tokens, kinds, merges or scores."""
-    return _ESTIMATED_OTHER_BYTES + _ESTIMATED_BYTES_PER_TOKEN * vocabulary
+    """What the tokenizer's pairs will take when it is not at hand yet, by the number of tokens."""
+    return vocabulary * next(each for most, each in _BYTES_PER_TOKEN if vocabulary <= most)

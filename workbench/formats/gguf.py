@@ -93,7 +93,7 @@ class Gguf(Format[GgufOptions]):
     requires = (("gguf", "gguf"),)
 
     def predicted_bytes(self, checkpoint: Checkpoint, options: GgufOptions) -> int:
-        """Bytes of the file: exact where the tokenizer is at hand, within 0.2% of a large model's without it."""
+        """Bytes of the file: exact where the tokenizer is at hand, off by some hundred kilobytes without it."""
         plans = plan_tensors(checkpoint, FILE_TYPES[options.type], options.imatrix)
         known, vocabulary = has_vocabulary(checkpoint), int(checkpoint.config["vocab_size"])
         tokenizer = vocabulary_bytes(checkpoint) if known else estimated_vocabulary_bytes(vocabulary)
