@@ -3,14 +3,15 @@
     python -m benchmarks.compare OLD.json NEW.json
     python -m benchmarks.compare OLD.json NEW.json --noise SAME.json AGAIN.json
 
-Within a run, the rounds tell how far a median can be trusted: the sign test's interval (``pairs.py``). Between two
-runs more changes than that: where memory lies, what else the machine does, how warm it is. Only running the same thing
-twice shows how much, so ``--noise`` takes two runs of one commit (an A/A pair), and what a benchmark moved there it
-may move again. Called slower or faster is a benchmark whose intervals lie apart *and* whose medians differ by more
-than the A/A pair's did; anything else is no difference.
+Within a run, the rounds tell how far a median can be trusted: the sign test's interval. Between two runs more
+changes than that: where memory lies, what else the machine does, how warm it is. Only running the same thing twice
+shows how much, so ``--noise`` takes two runs of one commit (an A/A pair), and what a benchmark moved there it may move
+again. Called slower or faster is a benchmark whose intervals lie apart *and* whose medians differ by more than the
+A/A pair's did; anything else is no difference.
 
 A benchmark that stands beside a peer is compared by its ratio to the peer, timed in turn with it: that cancels what
-slowed both.
+slowed both. Artifacts are timed in several processes, so their noise is known without an A/A pair: they are compared as
+``workbench benchmark --compare`` does (``workbench/noise.py``).
 """
 
 from __future__ import annotations
@@ -24,16 +25,28 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.pairs import median_interval
+from benchmarks.pairs import interval_of
+from workbench.noise import Difference, compare_runs, holm
+from workbench.yardstick import allowance
 
 
 @dataclass(frozen=True)
 class Figure:
-    """What one run found of one benchmark: seconds, or times faster than the peer; the interval where it is known."""
+    """What one run found of one benchmark.
+
+    Attributes:
+        value: seconds, or how many times faster than the peer.
+        interval: of it, where it is known.
+        higher_is_better: whether it is such a ratio.
+        logs: logarithms of each process's median, of what was timed in several.
+        yardsticks: what the machine took for fixed work in that run.
+    """
 
     value: float
     interval: tuple[float, float] | None
-    higher_is_better: bool
+    higher_is_better: bool = False
+    logs: tuple[float, ...] = ()
+    yardsticks: tuple[Mapping[str, float], ...] = ()
 
     def __format__(self, spec: str) -> str:
         unit = "x" if self.higher_is_better else " s"
@@ -47,12 +60,12 @@ def figures(file: Path) -> dict[str, Figure]:
 
 
 def _figure(one: Mapping[str, Any]) -> Figure:
-    info = one["extra_info"]
+    info, data = one["extra_info"], one["stats"]["data"]
     if "times_faster" in info:
         low, high = info["times_faster_low"], info["times_faster_high"]
         return Figure(info["times_faster"], None if low is None else (low, high), True)
-    data = one["stats"]["data"]
-    return Figure(median(data), median_interval(data), False)
+    logs = tuple(math.log(seconds) for seconds in info.get("process_medians_s", ()))
+    return Figure(median(data), interval_of(data), logs=logs, yardsticks=tuple(info.get("yardsticks", ())))
 
 
 def change(old: Figure, new: Figure) -> float:
@@ -62,7 +75,7 @@ def change(old: Figure, new: Figure) -> float:
 
 
 def verdict(old: Figure, new: Figure, noise: float | None) -> str:
-    """``faster``, ``slower`` or why neither.
+    """``faster``, ``slower`` or why neither, of what was timed in one process.
 
     Args:
         old: before.
@@ -75,18 +88,37 @@ def verdict(old: Figure, new: Figure, noise: float | None) -> str:
         return "no difference: the rounds overlap"
     if noise is not None and abs(change(old, new)) <= abs(noise):
         return "no difference: the A/A pair moved as much"
-    word = "faster" if change(old, new) > 0 else "slower"
-    return word if noise is not None else f"{word}, if the machine was the same; take an A/A pair"
+    return _word(old, new) if noise is not None else f"{_word(old, new)}, if the machine was the same; take an A/A pair"
+
+
+def _word(old: Figure, new: Figure) -> str:
+    return "faster" if change(old, new) > 0 else "slower"
 
 
 def compare(old: Mapping[str, Figure], new: Mapping[str, Figure], noise: Mapping[str, float]) -> list[str]:
     """A line for each benchmark that both runs have."""
+    both = [name for name in old if name in new]
+    tested = _tested({name: (old[name], new[name]) for name in both if old[name].logs and new[name].logs})
+
+    def judge(name: str) -> str:
+        if name not in tested:
+            return verdict(old[name], new[name], noise.get(name))
+        word = _word(old[name], new[name]) if tested[name].called else "no difference"
+        return f"{word}: p {tested[name].p:.2g}, noise floor {tested[name].floor:.1%}"
+
     return [
-        f"{name:60} {old[name]:>10} {new[name]:>10} {math.expm1(change(old[name], new[name])):+7.1%}  "
-        f"{verdict(old[name], new[name], noise.get(name))}"
-        for name in old
-        if name in new
+        f"{name:60} {old[name]:>10} {new[name]:>10} {math.expm1(change(old[name], new[name])):+7.1%}  {judge(name)}"
+        for name in both
     ]
+
+
+def _tested(pairs: Mapping[str, tuple[Figure, Figure]]) -> dict[str, Difference]:
+    """What was timed in several processes, called over the whole table."""
+    found = [
+        compare_runs(new.logs, old.logs, allowance(new.yardsticks, old.yardsticks), len(pairs))
+        for old, new in pairs.values()
+    ]
+    return dict(zip(pairs, holm(found), strict=True))
 
 
 def main() -> None:

@@ -24,6 +24,13 @@ ROUNDS = 5  # the fewest of which an interval can be told; see pairs.py
 SHOWN = pytest.StashKey[list[dict[str, Any]]]()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """What ``test_artifacts.py`` times."""
+    group = parser.getgroup("artifacts")
+    group.addoption("--artifact", action="append", default=[], metavar="PATH", help="time this artifact; repeatable")
+    group.addoption("--workload", action="append", default=[], metavar="NAME", help="a workload or a set; repeatable")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Digests that conversions remember stay out of the user's cache."""

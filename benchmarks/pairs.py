@@ -22,6 +22,8 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
+from workbench.repeats import median_interval
+
 SIDES = ("ours", "peer")
 COVERAGE = 0.9
 _shown_s = [0.0]
@@ -47,7 +49,7 @@ class Pair:
     def times_faster(self) -> tuple[float, float | None, float | None]:
         """The peer's seconds over ours: median, and the ends of its interval where the rounds suffice."""
         quotients = [theirs / ours for ours, theirs in zip(self.ours_s, self.peer_s, strict=True)]
-        return (median(quotients), *(median_interval(quotients) or (None, None)))
+        return (median(quotients), *(interval_of(quotients) or (None, None)))
 
 
 def in_turn(ours: Callable[[], float], peer: Callable[[], float], rounds: int) -> tuple[tuple[float, ...], ...]:
@@ -79,13 +81,10 @@ def seconds_of(work: Callable[[], Any], before: Callable[[], Any] = lambda: None
     return timed
 
 
-def median_interval(values: Sequence[float]) -> tuple[float, float] | None:
+def interval_of(values: Sequence[float]) -> tuple[float, float] | None:
     """Where the true median lies with at least ``COVERAGE``, by the sign test; ``None`` for fewer than five values."""
-    ordered, count = sorted(values), len(values)
-    below = -1  # how many on each side may be cut off
-    while 1 - 2 * sum(math.comb(count, i) for i in range(below + 2)) / 2**count >= COVERAGE:
-        below += 1
-    return (ordered[below], ordered[-1 - below]) if below >= 0 else None
+    low, high = median_interval(values, COVERAGE)
+    return (low, high) if math.isfinite(low) else None
 
 
 def replayed() -> float:

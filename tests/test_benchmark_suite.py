@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -14,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.compare import Figure, compare, figures, verdict
-from benchmarks.pairs import Pair, in_turn, median_interval
+from benchmarks.pairs import Pair, in_turn, interval_of
 from benchmarks.peers import started
 from benchmarks.ratios import ratio_lines
 
@@ -51,7 +54,7 @@ def run_pytest(*arguments: Any, cwd: Path, code: str = "") -> subprocess.Complet
 def test_the_suite_collects_without_the_peers(tmp_path):
     done = run_pytest("--collect-only", "-m", "", ROOT / "benchmarks", cwd=tmp_path, code=HIDE)
     assert done.returncode == 0, done.stdout + done.stderr
-    for name in ("conversion", "ggml", "gptq", "scoring", "generation"):
+    for name in ("artifacts", "conversion", "ggml", "gptq", "scoring", "generation"):
         assert f"test_{name}.py" in done.stdout
 
 
@@ -106,7 +109,7 @@ def test_rounds_are_taken_in_turn_after_a_warm_up():
 )
 def test_the_interval_of_a_median_is_the_sign_tests(count, cut):
     values = [float(n) for n in range(count)]
-    assert median_interval(values) == (None if cut is None else (cut, count - 1 - cut))
+    assert interval_of(values) == (None if cut is None else (cut, count - 1 - cut))
 
 
 @given(st.lists(st.floats(0.1, 10), min_size=5, max_size=9), st.floats(0.1, 10))
@@ -134,8 +137,42 @@ def test_a_ratio_whose_interval_holds_one_shows_no_difference():
     ],
 )
 def test_a_difference_inside_the_noise_is_none(new, noise, expected):
-    assert verdict(Figure(1.0, (0.95, 1.05), False), Figure(*new, False), noise) == expected
+    assert verdict(Figure(1.0, (0.95, 1.05)), Figure(*new), noise) == expected
 
 
 def test_a_higher_ratio_is_faster():
     assert verdict(Figure(2.0, (1.9, 2.1), True), Figure(3.0, (2.9, 3.1), True), 0.0) == "faster"
+
+
+def timed_in_processes(*seconds: float) -> Figure:
+    """As ``test_artifacts.py`` leaves it: the noise is between processes."""
+    return Figure(median(seconds), (min(seconds), max(seconds)), logs=tuple(map(math.log, seconds)))
+
+
+def test_what_was_timed_in_processes_is_tested_over_the_whole_table():
+    before = {f"t{n}": timed_in_processes(1.00, 1.01, 0.99, 1.00, 1.01) for n in range(4)}
+    after = {
+        "t0": timed_in_processes(1.50, 1.51, 1.49, 1.50, 1.51),
+        "t1": timed_in_processes(0.50, 0.51, 0.49, 0.50, 0.51),
+        "t2": timed_in_processes(1.01, 1.00, 1.01, 0.99, 1.00),
+        "t3": timed_in_processes(1.01, 1.02, 1.00, 1.01, 1.02),  # below what anybody should call a difference
+    }
+    words = [line.split("%  ")[1].split(":")[0] for line in compare(before, after, {})]
+    assert words == ["slower", "faster", "no difference", "no difference"]
+
+
+def test_a_machine_that_moved_as_much_is_allowed_for():
+    before, after = timed_in_processes(1.0, 1.01, 0.99), timed_in_processes(1.5, 1.51, 1.49)
+    moved = [
+        replace(one, yardsticks=({"compute_s": seconds, "memory_s": 1.0},))
+        for one, seconds in ((before, 1.0), (after, 1.5))
+    ]
+    assert "slower" in compare({"t": before}, {"t": after}, {})[0]
+    assert "no difference" in compare({"t": moved[0]}, {"t": moved[1]}, {})[0]
+
+
+def test_an_artifact_that_is_none_is_told_in_one_sentence(tmp_path):
+    done = run_pytest("--collect-only", "--artifact", tmp_path, ROOT / "benchmarks" / "test_artifacts.py", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stdout + done.stderr
+    assert str(tmp_path) in done.stdout + done.stderr
