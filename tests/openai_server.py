@@ -3,7 +3,8 @@
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -39,6 +40,22 @@ class Fault:
     sleep_s: float = 0.0
 
 
+def sql_of(prompt: str) -> str:
+    """An answer that shows the question."""
+    return f"SELECT '{prompt}'\n"
+
+
+@contextmanager
+def serving(answer: Callable[[str], str] = sql_of) -> Iterator["OpenAIServer"]:
+    """A server that runs as long as the block lasts."""
+    with OpenAIServer(answer) as served:
+        thread = threading.Thread(target=served.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield served
+        served.shutdown()
+        thread.join()
+
+
 class OpenAIServer(ThreadingHTTPServer):
     """Answers ``/v1/models``, ``/v1/completions`` and ``/v1/chat/completions`` on the loopback address.
 
@@ -53,7 +70,7 @@ class OpenAIServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, answer: Callable[[str], str] = lambda prompt: f"SELECT '{prompt}'\n") -> None:
+    def __init__(self, answer: Callable[[str], str]) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.requests: list[Request] = []
         self.models = {"sqlcoder-nano": "me"}

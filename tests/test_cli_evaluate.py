@@ -5,23 +5,18 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 
 import pytest
-from openai_server import Fault, OpenAIServer
+from openai_server import Fault, serving
 
 KEY = "sk-very-secret"
 
 
 @pytest.fixture
 def server():
-    with OpenAIServer(lambda prompt: "SELECT 1") as served:
-        thread = threading.Thread(target=served.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with serving(lambda prompt: "SELECT 1") as served:
         yield served
-        served.shutdown()
-        thread.join()
 
 
 def start(*arguments, **environment):

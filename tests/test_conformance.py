@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
+from made_artifacts import made
 
 from workbench import catalog
 from workbench.artifact import Artifact, open_artifact
@@ -22,9 +22,7 @@ from workbench.conformance import (
     relative_error,
     summary,
 )  # fmt: skip
-from workbench.convert import make_artifact
 from workbench.evidence import Evidence, decode_logits, encode_logits, gather
-from workbench.plugins import missing_requirements
 from workbench.runtimes.base import LoadOptions
 
 # One recipe of each way to store weights; the others of a format differ in numbers only.
@@ -42,18 +40,6 @@ RECIPES = (
 )
 ARCHITECTURES = ("gpt_bigcode", "llama", "mistral")
 ENGINE = "engine 1"
-
-
-def made(recipe_name: str, checkpoint: Checkpoint, out: Path) -> Artifact:
-    recipe = catalog.get_recipe(recipe_name)
-    missing = missing_requirements(
-        [*catalog.get_format(recipe.format).requires, *catalog.get_runtime(recipe.runtime).requires]
-    )
-    if missing:
-        pytest.skip(f"{recipe_name} needs {missing[0][1]}")
-    if "calibration_samples" in recipe.options:
-        recipe = recipe.model_copy(update={"options": {**recipe.options, "calibration_samples": 4}})
-    return make_artifact(checkpoint, recipe, out).artifact
 
 
 def evidence_of(artifact: Artifact, checkpoint: Checkpoint, prompts: int = 2) -> Evidence:

@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 import requests
-from openai_server import Fault, OpenAIServer
+from openai_server import Fault, serving
 
 from workbench.endpoint import Endpoint, EndpointOptions
 from workbench.endpoint_address import base_address, key_from_environment
@@ -21,12 +21,8 @@ GREEDY = Decoding(("```",), 300)
 
 @pytest.fixture
 def server():
-    with OpenAIServer() as served:
-        thread = threading.Thread(target=served.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with serving() as served:
         yield served
-        served.shutdown()
-        thread.join()
 
 
 def endpoint(server, model="sqlcoder-nano", key=None, **options):

@@ -1,9 +1,7 @@
 """A server asked many questions at once: what it is asked, how many at a time, and when to give up."""
 
-import threading
-
 import pytest
-from openai_server import Fault, OpenAIServer
+from openai_server import Fault, serving
 
 from workbench.endpoint import Endpoint, EndpointOptions
 from workbench.endpoint_under_test import EndpointUnderTest
@@ -27,12 +25,8 @@ class Notes(Listener):
 
 @pytest.fixture
 def server():
-    with OpenAIServer() as served:
-        thread = threading.Thread(target=served.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with serving() as served:
         yield served
-        served.shutdown()
-        thread.join()
 
 
 def ask(server, prompts=PROMPTS, told=None, listener=None, prompt=NANO, **options):

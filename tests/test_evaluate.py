@@ -1,11 +1,10 @@
 """Evaluations from question to file: a mock engine's artifact, a fake server, and llama.cpp's own behind real HTTP."""
 
 import json
-import threading
 
 import pytest
 from llama_server import llama_server
-from openai_server import Fault, OpenAIServer
+from openai_server import Fault, serving
 
 from workbench.artifact import Manifest, seal
 from workbench.convert import convert
@@ -84,12 +83,8 @@ def mock_artifact(folder, **settings):
 
 @pytest.fixture
 def server():
-    with OpenAIServer(_right) as served:
-        thread = threading.Thread(target=served.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with serving(_right) as served:
         yield served
-        served.shutdown()
-        thread.join()
 
 
 def _right(prompt):

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from made_artifacts import made
 
 from workbench import catalog
-from workbench.artifact import Artifact
 from workbench.checkpoint import open_checkpoint
-from workbench.convert import make_artifact
-from workbench.plugins import missing_requirements
 from workbench.runtimes import llama_cpp
 from workbench.runtimes.base import LoadOptions, Reading
 
@@ -23,18 +21,6 @@ SEQUENCES = sorted([*SCHEMA, *DRAW.integers(1, 500, 20).tolist()] for _ in range
 SEQUENCES += [SEQUENCES[1][:140], [7, 8, 9]]
 FIRST = [155, 160, 139, 1]
 READINGS = [Reading(ids, at) for ids, at in zip(SEQUENCES, FIRST, strict=True)]
-
-
-def made(recipe_name: str, folder, out) -> Artifact:
-    recipe = catalog.get_recipe(recipe_name)
-    missing = missing_requirements(
-        [*catalog.get_format(recipe.format).requires, *catalog.get_runtime(recipe.runtime).requires]
-    )
-    if missing:
-        pytest.skip(f"{recipe_name} needs {missing[0][1]}")
-    if "calibration_samples" in recipe.options:
-        recipe = recipe.model_copy(update={"options": {**recipe.options, "calibration_samples": 4}})
-    return make_artifact(open_checkpoint(str(folder)), recipe, out).artifact
 
 
 def log_probabilities(logits: np.ndarray) -> np.ndarray:
@@ -64,7 +50,7 @@ def source(request, tiny_checkpoint):
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_rows_are_those_of_the_plain_forward_pass(recipe, source, tmp_path):
     folder, expected = source
-    artifact = made(recipe, folder, tmp_path / "a")
+    artifact = made(recipe, open_checkpoint(str(folder)), tmp_path / "a")
     runtime = catalog.get_runtime(catalog.get_recipe(recipe).runtime)
     with runtime.load(artifact, LoadOptions(context=512, threads=1)) as session:
         found = list(session.logits_at(READINGS))
@@ -84,7 +70,7 @@ def test_rows_are_those_of_the_plain_forward_pass(recipe, source, tmp_path):
 
 
 def test_llama_cpp_tells_the_token_that_is_there_where_it_must(tiny_checkpoint, tmp_path, monkeypatch):
-    artifact = made("gguf-f16", tiny_checkpoint("gpt_bigcode"), tmp_path / "a")
+    artifact = made("gguf-f16", open_checkpoint(str(tiny_checkpoint("gpt_bigcode"))), tmp_path / "a")
     ids = SEQUENCES[0][:24]
     with llama_cpp.RUNTIME.load(artifact, LoadOptions(context=512, threads=1)) as session:
         sure, few = session.logits_at([Reading(ids, 4), Reading(ids, 4, own=False)])
