@@ -5,10 +5,7 @@
   const plots = [...document.querySelectorAll(".plot")];
   const root = document.documentElement;
   const coarse = matchMedia("(pointer: coarse)").matches;
-  const config = {
-    displaylogo: false, responsive: false, scrollZoom: false, doubleClick: "reset",
-    modeBarButtons: [["toImage", "resetScale2d"]], displayModeBar: coarse ? false : "hover",
-  };
+  const config = { displayModeBar: false, responsive: false, scrollZoom: false, doubleClick: "reset" };
 
   const shade = (name) => getComputedStyle(root).getPropertyValue(name).trim();
 
