@@ -8,19 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reports import artifact, report
 
+from workbench.accuracy_charts import MOST_SHOWN, group_chart
+from workbench.chart_parts import PALETTE, accuracy_range, axis_scale, value_axis
 from workbench.measure import Measurement, Score
-from workbench.report_charts import (
-    DECODE,
-    MEMORY,
-    MOST_SHOWN,
-    PALETTE,
-    accuracy_range,
-    axis_scale,
-    group_chart,
-    tradeoff_chart,
-    value_axis,
-)
-from workbench.report_timing_charts import conditions_text, latency_charts, other_workload, predicted_charts
+from workbench.timing_charts import conditions_text, latency_charts, other_workload, predicted_charts
+from workbench.tradeoff_charts import DECODE, MEMORY, tradeoff_chart
 
 
 def role(chart, name):

@@ -10,11 +10,11 @@ from big_reports import big_report
 from browser import file_url, opened, overflow
 from reports import artifact, report
 
+from workbench.chart_parts import PALETTE
 from workbench.cli import cli
 from workbench.errors import WorkbenchError
 from workbench.measure import Measurement, Score
 from workbench.report import SetScores, read_report
-from workbench.report_charts import PALETTE
 from workbench.report_html import make_page, report_html, write_page
 from workbench.report_page import write_report
 

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from workbench.chart_parts import scored
 from workbench.report import BuildReport
-from workbench.report_charts import scored
 from workbench.word_diff import Segments, word_diff
 
 MOST_ANSWERS = 1200  # on the page, of all question sets together; report.json has all

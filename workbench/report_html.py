@@ -18,23 +18,18 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from workbench.accuracy_charts import difference_chart, group_chart
+from workbench.chart_parts import Chart
 from workbench.errors import WorkbenchError
 from workbench.flip_tables import acceptance_table, difference_table, group_table, noise_text
 from workbench.report import BuildReport, read_report
-from workbench.report_charts import (
-    DECODE,
-    MEMORY,
-    Chart,
-    difference_chart,
-    group_chart,
-    tradeoff_chart,
-)
 from workbench.report_flips import FlippedQuestion, flip_entries
 from workbench.report_grids import Grid, artifacts_grid, figure_cell, grid_of, score_cell
 from workbench.report_plan import plan_grid
-from workbench.report_timing_charts import divergence_chart, latency_charts, predicted_charts
 from workbench.storage import storage_error
 from workbench.tables import refusals_text
+from workbench.timing_charts import divergence_chart, latency_charts, predicted_charts
+from workbench.tradeoff_charts import DECODE, MEMORY, tradeoff_chart
 from workbench.whole_file import write_whole
 
 PAGE_NAME = "report.html"

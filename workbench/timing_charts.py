@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from workbench.chart_parts import Chart, axis_scale, colour, error_bars, figure, plain, value_axis
 from workbench.measure import Measurement
 from workbench.report import ArtifactReport, BuildReport
-from workbench.report_charts import Chart, axis_scale, colour, error_bars, figure, plain, value_axis
 from workbench.report_grids import Cell, Grid, figure_cell, grid_of, interval_text, value_text
 from workbench.tables import DASH, divergence_table
 

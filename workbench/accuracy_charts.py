@@ -1,0 +1,149 @@
+"""The charts of accuracy alone: by category and hardness, and each artifact's difference from the reference.
+
+chart = group_chart(report, "heldout", "category")
+difference_chart(report, "heldout", grid_of_the_differences)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from workbench.chart_parts import Chart, accuracy_range, colour, error_bars, figure, plain, scored, symbol
+from workbench.measure import Score
+from workbench.report import ArtifactReport, BuildReport
+from workbench.report_grids import Grid, grid_of, score_cell
+from workbench.tables import breakdown_table
+
+MOST_SHOWN = 8  # artifacts of a chart by group that are drawn at once; the legend draws the others
+
+
+def group_chart(report: BuildReport, question_set: str, kind: str) -> Chart | None:
+    """Accuracy of each artifact by ``category`` or ``hardness`` with intervals; ``None`` without such groups."""
+    prefix, known = f"sql_accuracy/{kind}/", scored(report, question_set)
+    groups = (
+        [one.name.removeprefix(prefix) for one in known[0][1].scores if one.name.startswith(prefix)] if known else []
+    )
+    if not groups:
+        return None
+    shown = _shown_first(report, [artifact for artifact, _ in known])
+    traces = [
+        _group_trace(report, artifact, [s for s in one.scores if s.name.startswith(prefix)], prefix, shown)
+        for artifact, one in known
+    ]
+    rows = -(-len(shown) // 4) if len(known) <= MOST_SHOWN else len(known) // 3
+    made = figure(
+        traces,
+        150 + 16 * rows + len(groups) * max(26, 12 * len(shown)),
+        scattermode="group",
+        scattergap=0.25,
+        xaxis={
+            "tickformat": ".0%",
+            "range": accuracy_range([s for _, one in known for s in one.scores if s.name.startswith(prefix)]),
+            "zeroline": False,
+        },
+        yaxis={
+            "type": "category",
+            "categoryorder": "array",
+            "categoryarray": [plain(group) for group in groups],
+            "automargin": True,
+            "autorange": "reversed",
+        },
+        legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0, "xanchor": "left"},
+        margin={"l": 16, "r": 16, "t": 12, "b": 60},
+    )
+    hidden = len(known) - len(shown)
+    note = (
+        f" {len(shown)} of {len(known)} artifacts are drawn; a click on a name in the legend draws another."
+        if hidden
+        else ""
+    )
+    return Chart(
+        f"By {kind}",
+        f"Accuracy on {question_set} by {kind} of {len(known)} artifacts, in {len(groups)} groups.",
+        made,
+        grid_of(breakdown_table(report, question_set, kind), f"Accuracy on {question_set} by {kind}"),
+        f"Right answers with 95% intervals.{note}",
+    )
+
+
+def _shown_first(report: BuildReport, artifacts: Sequence[ArtifactReport]) -> list[str]:
+    """Recipes drawn without a click: all, or of many the recommended one, the reference and the first of the others."""
+    wanted = (report.recommended, report.reference.get("name"))
+    ordered = sorted((one.recipe for one in artifacts), key=lambda name: name not in wanted)
+    return ordered[:MOST_SHOWN]
+
+
+def _group_trace(
+    report: BuildReport, artifact: ArtifactReport, scores: Sequence[Score], prefix: str, shown: Sequence[str]
+) -> Any:
+    import plotly.graph_objects as go
+
+    tint, name = colour(report, artifact), plain(artifact.recipe)
+    groups = [plain(one.name.removeprefix(prefix)) for one in scores]
+    return go.Scatter(
+        x=[one.value for one in scores],
+        y=groups,
+        orientation="h",
+        mode="markers",
+        name=name,
+        visible=True if artifact.recipe in shown else "legendonly",
+        marker={"size": 8, "color": tint, "symbol": symbol(report, artifact)},
+        error_x=error_bars([one.value for one in scores], [one.interval for one in scores], tint),
+        hovertext=[
+            f"<b>{name}</b><br>{group}: {score_cell(one).text} of {one.total}, 95% interval {score_cell(one).detail}"
+            for group, one in zip(groups, scores, strict=True)
+        ],
+        hoverinfo="text",
+    )
+
+
+def difference_chart(report: BuildReport, question_set: str, grid: Grid) -> Chart | None:
+    """The difference of each artifact's accuracy from the reference's, with its interval; ``None`` without any.
+
+    Args:
+        report: of the build.
+        question_set: its name.
+        grid: the table of the same figures.
+    """
+    import plotly.graph_objects as go
+
+    known = [(artifact, one.flips) for artifact, one in scored(report, question_set) if one.flips]
+    if not known:
+        return None
+    traces = [
+        go.Scatter(
+            x=[100 * flips["difference"]],
+            y=[plain(artifact.recipe)],
+            mode="markers",
+            name=plain(artifact.recipe),
+            marker={"size": 9, "color": colour(report, artifact), "symbol": symbol(report, artifact)},
+            error_x=error_bars(
+                [100 * flips["difference"]],
+                [(100 * flips["interval"][0], 100 * flips["interval"][1])],
+                colour(report, artifact),
+            ),
+            hovertext=[
+                f"<b>{plain(artifact.recipe)}</b><br>{flips['right_to_wrong']} lost, {flips['wrong_to_right']} gained "
+                f"of {flips['questions']}; p = {flips['mcnemar_p']:.3g}"
+            ],
+            hoverinfo="text",
+        )
+        for artifact, flips in known
+    ]
+    names = [plain(artifact.recipe) for artifact, _ in known]
+    made = figure(
+        traces,
+        90 + 26 * len(known),
+        showlegend=False,
+        xaxis={"title": {"text": "Difference in points"}, "ticksuffix": "", "zeroline": True, "zerolinewidth": 2},
+        yaxis={"type": "category", "categoryorder": "array", "categoryarray": names[::-1], "automargin": True},
+        margin={"l": 16, "r": 16, "t": 12, "b": 48},
+    )
+    return Chart(
+        "Difference from the reference",
+        f"Difference in accuracy on {question_set} from the reference, of {len(known)} artifacts, with 95% intervals.",
+        made,
+        grid,
+        "Left of zero: worse than the reference. An interval that holds zero leaves open which is better.",
+    )
