@@ -100,6 +100,36 @@ def test_a_damaged_artifact_is_noticed(store):
     assert not any(step.startswith("Nothing has changed") for step in ear.steps)
 
 
+def test_the_sql_of_what_flipped_is_told(store, tmp_path):
+    run(store, limit=3, recipes=RECIPES[:1])
+    folder = store / "sqlcoder-nano" / "reports" / "cpu"
+    told = (folder / "predictions" / f"{RECIPES[0]}.heldout.jsonl").read_text(encoding="utf-8").splitlines()
+    wrong = {**json.loads(told[0]), "text": "SELECT 41 + 1"}
+    reference = tmp_path / "reference.jsonl"
+    reference.write_text("\n".join([json.dumps(wrong), *told[1:]]) + "\n")
+    run(store, limit=3, recipes=RECIPES[:1], reference=(reference,))
+    report = read_report(folder)
+    (asked,) = report.flipped["heldout"].values()
+    assert (asked["sql"], asked["verdict"], asked["gold"]) == (
+        "SELECT 41 + 1",
+        "incorrect",
+        json.loads(told[0])["gold"],
+    )
+    (flip,) = report.artifacts[0].sets[0].flips["flipped"]
+    assert (flip["variant"], flip["sql"]) == ("correct", json.loads(told[0])["sql"])
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "gained by 1" in page
+    assert "<del>41 + 1</del>" in page
+
+
+def test_a_page_that_is_gone_is_made_again(store):
+    page = store / "sqlcoder-nano" / "reports" / "cpu" / "report.html"
+    run(store, limit=3)
+    page.unlink()
+    run(store, limit=3)
+    assert page.is_file()
+
+
 def test_again_means_again(store):
     run(store, limit=3)
     assert any(step.startswith("Nothing has changed") for step in run(store, limit=3).steps)
