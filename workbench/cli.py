@@ -27,6 +27,7 @@ from workbench.cli_options import (
     terminal,
     threads_option,
 )
+from workbench.cli_plan import plan
 from workbench.cli_publish import push
 from workbench.cli_report import report_page
 from workbench.cli_scores import score
@@ -51,6 +52,7 @@ def cli() -> None:
 
 
 cli.add_command(evaluate)
+cli.add_command(plan)
 cli.add_command(push)
 cli.add_command(report_page)
 
@@ -111,29 +113,6 @@ def build(
             click.echo(f"note: {sentence}", err=True)
     if failed:
         sys.exit(1)
-
-
-@cli.command(short_help="What would be built, whether it fits, how fast.")
-@target_options
-@model_options
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def plan(
-    profile: str, recipes: tuple[str, ...], context: int | None, model: str, revision: str | None, as_json: bool
-) -> None:
-    """What would be built for a profile, whether it fits, how fast it should be."""
-    import json
-
-    from workbench import catalog
-    from workbench.checkpoint import peek_checkpoint
-    from workbench.plan import make_plan, plan_record
-    from workbench.tables import LEGEND, plan_table
-
-    hardware, chosen = catalog.get_profile(profile), catalog.get_recipes(recipes)
-    result = make_plan(peek_checkpoint(model, revision), hardware, chosen, context)
-    if as_json:
-        click.echo(json.dumps(plan_record(result), indent=2))
-    else:
-        terminal().table(plan_table(result), LEGEND)
 
 
 @cli.command(short_help="Convert alone: no evaluation, no MLflow.")

@@ -1,75 +1,47 @@
-"""Plans: what will be built, whether it fits, how fast it should be, and why the rest is left out.
+"""Plans: which recipes fit a machine, how fast they answer, what making them costs, and why the rest is left out.
 
 Computed from the config and the tensor headers alone: no weights, no torch. Memory is weights + KV cache +
-activations + the engine's overhead; speed is a roofline (``workbench/speed.py``). All figures are *predictions* and
-labelled so.
+activations + the engine's overhead (``workbench/memory.py``), speed is a roofline (``workbench/speed.py``), the cost of
+a conversion comes from known rates (``workbench/build_cost.py``). All figures are *predictions* and labelled so.
 
     python -m workbench plan --profile rtx4090 --model defog/sqlcoder
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from functools import cached_property
 
-from workbench.catalog import get_format, get_runtime
+from workbench.build_cost import BuildCost, Host, build_cost, host
+from workbench.catalog import get_runtime
 from workbench.checkpoint import Checkpoint
 from workbench.errors import WorkbenchError
-from workbench.formats.base import Format, Options
 from workbench.hardware import GIB, HardwareProfile
 from workbench.measure import Measurement
+from workbench.memory import MemoryModel
+from workbench.nearest import Ask, nearest_fit
+from workbench.plan_record import plan_record
+from workbench.planned import Generation, Plan, PlannedArtifact, Verdict
 from workbench.plugins import missing_library
 from workbench.recipe import Recipe
-from workbench.shape import ModelShape, model_shape
-from workbench.speed import PREDICTOR, engine_facts, predict_speed
+from workbench.served import Served, format_of
+from workbench.speed import predict_speed
+from workbench.workload import TYPICAL, Workload
 
+__all__ = ["Plan", "PlannedArtifact", "Planner", "make_plan", "plan_record"]
 
-@dataclass(frozen=True)
-class PlannedArtifact:
-    """One recipe on one profile.
-
-    Attributes:
-        recipe: the recipe.
-        build: whether it will be built.
-        reason: why, or why not; one sentence.
-        fits: whether the result fits the profile's usable memory; ``None`` when not computed.
-        predictions: what the profile should see.
-    """
-
-    recipe: Recipe
-    build: bool
-    reason: str
-    fits: bool | None
-    predictions: tuple[Measurement, ...] = ()
-
-    def predicted(self, name: str) -> float | None:
-        """Value of one prediction by name."""
-        return next((m.value for m in self.predictions if m.name == name), None)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """All recipes asked for, on one profile.
-
-    Attributes:
-        profile: the machine the result is for.
-        context: tokens of prompt and answer that must fit.
-        rows: one per recipe, in the order asked.
-    """
-
-    model: str
-    profile: HardwareProfile
-    context: int
-    rows: tuple[PlannedArtifact, ...]
-
-    @property
-    def chosen(self) -> tuple[PlannedArtifact, ...]:
-        """What will be built."""
-        return tuple(row for row in self.rows if row.build)
+PREDICTOR = "memory model v2"
+TIGHT_SHARE = 0.9  # of the usable memory; above it little is left for what a prediction misses
+MOST_BATCH, MOST_BEAMS = 1024, 16
 
 
 def make_plan(
-    checkpoint: Checkpoint, profile: HardwareProfile, recipes: list[Recipe], context: int | None = None
+    checkpoint: Checkpoint,
+    profile: HardwareProfile,
+    recipes: Sequence[Recipe],
+    context: int | None = None,
+    batch: int = 1,
+    beams: int = 1,
 ) -> Plan:
     """Decide for each recipe whether it suits and fits.
 
@@ -78,79 +50,135 @@ def make_plan(
         profile: the machine the result is for.
         recipes: in order of preference for the table.
         context: tokens to make room for; default the model's own limit.
+        batch: prompts answered at a time.
+        beams: answers followed for each.
 
     Raises:
-        WorkbenchError: ``context`` is not between 1 and the model's limit.
+        WorkbenchError: ``context``, ``batch`` or ``beams`` is out of range.
     """
-    shape = model_shape(checkpoint.config)
-    tokens = shape.context if context is None else context
-    if not 1 <= tokens <= shape.context:
-        raise WorkbenchError(f"--context {tokens} is out of range; {checkpoint.id} takes 1 to {shape.context} tokens")
-    rows = tuple(_plan_one(checkpoint, shape, profile, recipe, tokens) for recipe in recipes)
-    return Plan(checkpoint.id, profile, tokens, rows)
+    return Planner(checkpoint, context, batch, beams).plan(profile, recipes)
 
 
-def _plan_one(
-    checkpoint: Checkpoint, shape: ModelShape, profile: HardwareProfile, recipe: Recipe, context: int
-) -> PlannedArtifact:
-    weights = get_format(recipe.format)
-    obstacle = _obstacle(checkpoint, profile, recipe, weights)
-    if obstacle:
-        return PlannedArtifact(recipe, False, obstacle, None)
-    file_bytes = weights.predicted_bytes(checkpoint, weights.options_model.model_validate(recipe.options))
-    predictions = predict(shape, checkpoint.parameters, file_bytes, profile, recipe.runtime, context)
-    need = next(int(m.value or 0) for m in predictions if m.name == "peak_memory_bytes")
-    verdict = f"needs about {need / GIB:.1f} of {profile.usable_bytes / GIB:.1f} usable GiB at {context} tokens"
-    if need > profile.usable_bytes:
-        return PlannedArtifact(recipe, False, f"does not fit: {verdict}", False, predictions)
-    return PlannedArtifact(recipe, True, f"fits: {verdict}", True, predictions)
+class Planner:
+    """Plans of one model for any number of profiles; what does not depend on the profile is computed once.
+
+    Args:
+        checkpoint: opened, its weights unread.
+        context: tokens to make room for; default the model's own limit.
+        batch: prompts answered at a time.
+        beams: answers followed for each.
+
+    Raises:
+        WorkbenchError: one of them is out of range.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, context: int | None = None, batch: int = 1, beams: int = 1) -> None:
+        limit = checkpoint.context_length
+        tokens = limit if context is None else context
+        if not 1 <= tokens <= limit:
+            raise WorkbenchError(f"--context {tokens} is out of range; {checkpoint.id} takes 1 to {limit} tokens")
+        for option, value, most in (("--batch", batch, MOST_BATCH), ("--beams", beams, MOST_BEAMS)):
+            if not 1 <= value <= most:
+                raise WorkbenchError(f"{option} {value} is out of range; give 1 to {most}")
+        self._limit = limit
+        self._workload = question(tokens, batch, beams)
+        self._ask = Ask(tokens, batch, beams, self._workload.prompt_tokens + self._workload.new_tokens)
+        self._served = Served(checkpoint, self._workload.new_tokens)
+        self._costs: dict[str, BuildCost] = {}
+
+    def plan(self, profile: HardwareProfile, recipes: Sequence[Recipe]) -> Plan:
+        """One profile's plan."""
+        checkpoint = self._served.checkpoint
+        return Plan(
+            checkpoint.id,
+            profile,
+            self._ask.context,
+            tuple(self._row(profile, recipe) for recipe in recipes),
+            checkpoint.parameters,
+            checkpoint.architecture,
+            self._limit,
+            self._workload,
+        )
+
+    def _row(self, profile: HardwareProfile, recipe: Recipe) -> PlannedArtifact:
+        obstacle = self._served.obstacle(recipe, profile)
+        if obstacle:
+            return PlannedArtifact(recipe, False, obstacle, None)
+        ask, memory, usable = self._ask, self._served.memory(recipe, profile.backend), profile.usable_bytes
+        need = memory.peak(ask.context, ask.batch, ask.beams)
+        verdict = _verdict(need, usable)
+        fits = verdict != "does not fit"
+        lacking = _lacking(recipe)
+        need_text = f"needs about {need / GIB:.1f} of {usable / GIB:.1f} usable GiB at {_load_text(ask)}"
+        generations = self._speeds(profile, recipe, memory)
+        return PlannedArtifact(
+            recipe=recipe,
+            build=fits and lacking is None,
+            reason=lacking if fits and lacking else f"{verdict}: {need_text}",
+            fits=fits,
+            predictions=(*self._sizes(recipe, memory), *(generations[0].predictions if generations else ())),
+            verdict=verdict,
+            nearest=None if fits else nearest_fit(self._served, recipe, profile, ask),
+            largest_context=memory.largest_context(usable, self._limit, ask.batch, ask.beams),
+            largest_batch=memory.largest_batch(usable, ask.context, ask.beams),
+            build_cost=self._cost(recipe),
+            generations=generations,
+        )
+
+    def _sizes(self, recipe: Recipe, memory: MemoryModel) -> list[Measurement]:
+        """Bytes of the file, of each part of the memory, and of their sum."""
+        ask = self._ask
+        parts = memory.parts(ask.context, ask.batch, ask.beams)
+        figures = {
+            "weight_bytes": self._served.file_bytes(recipe),
+            "resident_weight_bytes": parts.resident_weight_bytes,
+            "kv_cache_bytes": parts.kv_cache_bytes,
+            "activation_bytes": parts.activation_bytes,
+            "overhead_bytes": parts.overhead_bytes,
+            "peak_memory_bytes": parts.peak_memory_bytes,
+        }
+        conditions = {"context": ask.context, "runtime": recipe.runtime, "batch": ask.batch, "beams": ask.beams}
+        return [
+            Measurement(name, float(value), "bytes", "predicted", PREDICTOR, conditions=conditions)
+            for name, value in figures.items()
+        ]
+
+    def _speeds(self, profile: HardwareProfile, recipe: Recipe, memory: MemoryModel) -> tuple[Generation, ...]:
+        """Speed in each generation of the engine, the one to expect first; none where the profile lacks a rate."""
+        parameters = self._served.checkpoint.parameters
+        found = predict_speed(self._served.shape, parameters, memory.resident, profile, recipe.runtime, self._workload)
+        return (Generation("", "", found),) if found else ()
+
+    def _cost(self, recipe: Recipe) -> BuildCost:
+        if recipe.name not in self._costs:
+            size = self._served.file_bytes(recipe)
+            self._costs[recipe.name] = build_cost(self._served.checkpoint, *format_of(recipe), size, self._host)
+        return self._costs[recipe.name]
+
+    @cached_property
+    def _host(self) -> Host:
+        return host()
 
 
-def _obstacle(checkpoint: Checkpoint, profile: HardwareProfile, recipe: Recipe, weights: Format[Options]) -> str | None:
-    """Why this recipe cannot be built at all, or ``None``."""
-    if profile.backend not in recipe.backends:
-        return f"made for {' and '.join(recipe.backends)}; {profile.name} is {profile.backend}"
-    if checkpoint.architecture not in weights.architectures:
-        return f"{weights.name} does not know the architecture {checkpoint.architecture}"
+def question(context: int, batch: int = 1, beams: int = 1) -> Workload:
+    """The typical question, cut where it exceeds a context."""
+    new = max(1, min(TYPICAL.new_tokens, context // 2))
+    return Workload(max(1, min(TYPICAL.prompt_tokens, context - new)), new, batch, beams)
+
+
+def _verdict(need: int, usable: int) -> Verdict:
+    if need > usable:
+        return "does not fit"
+    return "tight" if need > TIGHT_SHARE * usable else "fits"
+
+
+def _lacking(recipe: Recipe) -> str | None:
+    """What must be installed before the artifact can be made and run here."""
+    weights, _ = format_of(recipe)
     return missing_library(weights.requires) or missing_library(get_runtime(recipe.runtime).requires)
 
 
-def predict(
-    shape: ModelShape, parameters: int, file_bytes: int, profile: HardwareProfile, runtime: str, context: int
-) -> tuple[Measurement, ...]:
-    """Size, memory and speed of one artifact on one profile, batch size 1.
-
-    Returns:
-        ``weight_bytes``, ``peak_memory_bytes`` and, where the profile publishes the rates they
-        need, ``prefill_tokens_per_s``, ``ttft_s``, ``decode_tokens_per_s`` and ``question_s``.
-    """
-    facts = engine_facts(runtime, profile.backend)
-    resident = int(file_bytes * facts.weight_expansion)
-    # Two live activations of the widest layer in fp16, for a whole prompt read at once.
-    activations = 2 * 2 * context * max(shape.ffn, 3 * shape.hidden)
-    peak = resident + shape.kv_cache_bytes(context) + activations + facts.overhead_bytes
-    conditions = {"context": context, "runtime": runtime, "batch": 1}
-    figures = [("weight_bytes", float(file_bytes)), ("peak_memory_bytes", float(peak))]
-    sizes = [
-        Measurement(name, value, "bytes", "predicted", PREDICTOR, conditions=conditions) for name, value in figures
-    ]
-    return (*sizes, *predict_speed(shape, parameters, resident, profile, runtime))
-
-
-def plan_record(plan: Plan) -> dict[str, Any]:
-    """The plan as JSON values."""
-    return {
-        "model": plan.model,
-        "profile": plan.profile.name,
-        "context": plan.context,
-        "recipes": [
-            {
-                "recipe": row.recipe.name,
-                "build": row.build,
-                "reason": row.reason,
-                "fits": row.fits,
-                "predicted": {m.name: m.value for m in row.predictions},
-            }
-            for row in plan.rows
-        ],
-    }
+def _load_text(ask: Ask) -> str:
+    """``8192 tokens``, ``8192 tokens, batch 4, 4 beams``."""
+    batch = f", batch {ask.batch}" if ask.batch > 1 else ""
+    return f"{ask.context} tokens{batch}" + (f", {ask.beams} beams" if ask.beams > 1 else "")

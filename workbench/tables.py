@@ -1,4 +1,4 @@
-"""Tables of a plan and a report, once as data, then as Markdown or on the terminal.
+"""Tables of a report, once as data, then as Markdown or on the terminal.
 
 Predicted figures carry a leading ``~``; a dash means "not known here", never zero.
 """
@@ -7,13 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from workbench.measure import Measurement, Score
 from workbench.report import REFUSALS, ArtifactReport, BuildReport
-
-if TYPE_CHECKING:
-    from workbench.plan import Plan
 
 DASH = "-"
 LEGEND = "~ = predicted for the profile, not measured; - = not known here."
@@ -30,27 +27,6 @@ class Table:
         """The table in GitHub's Markdown; pipes inside cells are escaped."""
         lines = [self.header, tuple("---" for _ in self.header), *self.rows]
         return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
-
-
-def plan_table(plan: Plan) -> Table:
-    """What will be built and why the rest will not."""
-    header = ("recipe", "build", "file", "memory", "tokens/s", "why")
-    rows = []
-    for row in plan.rows:
-        size, memory, speed = (
-            row.predicted(name) for name in ("weight_bytes", "peak_memory_bytes", "decode_tokens_per_s")
-        )
-        rows.append(
-            (
-                row.recipe.name,
-                "yes" if row.build else "no",
-                DASH if size is None else "~" + size_text(size),
-                DASH if memory is None else "~" + size_text(memory),
-                DASH if speed is None else f"~{_two_digits(speed):,.0f}",
-                row.reason,
-            )
-        )
-    return Table(header, tuple(rows))
 
 
 def comparison_table(report: BuildReport) -> Table:

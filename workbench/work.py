@@ -17,14 +17,15 @@ from workbench.convert import make_job, tool_versions
 from workbench.errors import WorkbenchError
 from workbench.hardware import HardwareProfile
 from workbench.machine import Machine, describe
-from workbench.plan import Plan, PlannedArtifact, make_plan, plan_record
+from workbench.plan import Plan, PlannedArtifact, make_plan
+from workbench.plan_record import decision
+from workbench.plan_tables import PLAN_LEGEND, short_table
 from workbench.progress import Listener
 from workbench.questions import QuestionSet
 from workbench.reference_file import ReferenceAnswers, read_reference
 from workbench.request import BuildRequest, question_sets
 from workbench.steps import Steps
 from workbench.storage import check_writable
-from workbench.tables import LEGEND, plan_table
 from workbench.trial import TrialTask
 
 MAX_NEW_TOKENS = 300  # as defog evaluates
@@ -106,7 +107,7 @@ class Work:
             return None
         return sha256_json(
             {
-                "plan": plan_record(self.plan),
+                "plan": decision(self.plan),
                 "jobs": [make_job(self.checkpoint, row.recipe).key(digest) for row in self.plan.chosen],
                 "engines": [engine_name(row) for row in self.plan.chosen],
                 "questions": [[one.name, one.digest] for one in self.sets],
@@ -146,7 +147,7 @@ def prepare(request: BuildRequest, listener: Listener) -> Work:
     sets = question_sets(request.questions, request.limit, request.databases)
     plan = make_plan(peeked, profile, recipes, request.context)
     listener.step(f"Plan: {peeked.id} on {profile.name} ({profile.title}), {plan.context} tokens of context")
-    listener.table(plan_table(plan), LEGEND)
+    listener.table(short_table(plan), PLAN_LEGEND)
     if not plan.chosen:
         raise WorkbenchError(f"none of the recipes can be built for {profile.name}; the plan above says why")
     folder = request.out / peeked.model_name

@@ -20,6 +20,9 @@ from workbench.errors import WorkbenchError
 from workbench.journal import Journal
 from workbench.processors import available_processors
 
+_USUAL_THREADS = 2  # with which the formats' figures of memory were taken
+_RAM_PER_THREAD = 40 << 20  # a chunk of 8 MB as it was read, in float32, and as it is written
+
 
 class Options(BaseModel):
     """Base of a format's options: typed, frozen, unknown keys are errors."""
@@ -44,6 +47,19 @@ class ConversionContext:
     threads: int = field(default_factory=available_processors)
     journal: Journal = field(default_factory=Journal)
     digests: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class BuildWork:
+    """What a conversion takes of a machine beside its disk; ``workbench/build_cost.py`` makes time of it.
+
+    Attributes:
+        core_s: seconds of one core that all of it would take, reading and writing left out.
+        ram_bytes: at most resident in memory.
+    """
+
+    core_s: float
+    ram_bytes: int
 
 
 OptionsT = TypeVar("OptionsT", bound=Options)
@@ -112,6 +128,13 @@ class Format(ABC, Generic[OptionsT]):
         """Bytes a conversion keeps on the disk while it works, beside what it makes."""
         return 0
 
+    def build_work(self, checkpoint: Checkpoint, options: OptionsT, threads: int) -> BuildWork:
+        """Work and memory of a conversion, predicted from what a smaller or larger one took.
+
+        Formats state their own figures; this one is a copy's, which touches every weight once.
+        """
+        return streamed_work(checkpoint, 2e9, 300 << 20, threads)
+
     def weight_files(self, folder: Path) -> list[Path]:
         """The weight files of an artifact of this format."""
         return sorted([*folder.glob("*.safetensors"), *folder.glob("*.gguf"), *folder.glob("*.onnx*")])
@@ -121,6 +144,19 @@ class Format(ABC, Generic[OptionsT]):
         if checkpoint.architecture not in self.architectures:
             known = ", ".join(sorted(self.architectures))
             raise WorkbenchError(f"{self.name} cannot convert {checkpoint.architecture}; it knows {known}")
+
+
+def streamed_work(checkpoint: Checkpoint, weights_per_core_s: float, ram_bytes: int, threads: int) -> BuildWork:
+    """Work of a conversion through which the weights pass in chunks.
+
+    Args:
+        checkpoint: the source.
+        weights_per_core_s: weights that one core transforms in a second.
+        ram_bytes: resident with two threads, libraries included; it does not grow with the model.
+        threads: to make pieces with; each further one has a chunk of its own in the making.
+    """
+    further = max(0, threads - _USUAL_THREADS) * _RAM_PER_THREAD
+    return BuildWork(checkpoint.parameters / weights_per_core_s, ram_bytes + further)
 
 
 def copy_small_files(checkpoint: Checkpoint, out: Path) -> None:

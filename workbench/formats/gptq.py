@@ -28,13 +28,14 @@ from workbench.artifact import sha256_json
 from workbench.batches import tokenize
 from workbench.checkpoint import Checkpoint
 from workbench.errors import CheckpointError, WorkbenchError
+from workbench.formats._build_work import gptq_work
 from workbench.formats._floats import float_group, float_spec
 from workbench.formats._gptq_blocks import Calibration, Quantizer, stored_tensors
 from workbench.formats._gptq_kernels import kernel_limits
 from workbench.formats._modules import kept_tensors, write_config
 from workbench.formats._output import Output
 from workbench.formats._safetensors import Group, Spec, safetensors_files, total_bytes, write_index
-from workbench.formats.base import ConversionContext, Format, Options, copy_small_files
+from workbench.formats.base import BuildWork, ConversionContext, Format, Options, copy_small_files
 from workbench.quiet import quiet_libraries
 from workbench.shape import model_shape
 from workbench.tensors import TensorInfo
@@ -88,6 +89,10 @@ class Gptq(Format[GptqOptions]):
         """States of the calibration texts before and after a block, float32."""
         tokens = options.calibration_samples * min(options.calibration_tokens, checkpoint.context_length)
         return 2 * 4 * tokens * model_shape(checkpoint.config).hidden
+
+    def build_work(self, checkpoint: Checkpoint, options: GptqOptions, threads: int) -> BuildWork:
+        """Counted in operations; see ``_build_work.py``."""
+        return gptq_work(checkpoint, options.calibration_samples, options.calibration_tokens, threads)
 
     def tolerance(self, options: GptqOptions) -> float:
         """By the number of steps of a group."""

@@ -27,7 +27,7 @@ from workbench.formats._floats import cast, float_group
 from workbench.formats._modules import kept_tensors, write_config
 from workbench.formats._output import Output
 from workbench.formats._safetensors import Group, Spec, quantized_group, safetensors_files, total_bytes, write_index
-from workbench.formats.base import ConversionContext, Format, Options, copy_small_files
+from workbench.formats.base import BuildWork, ConversionContext, Format, Options, copy_small_files, streamed_work
 from workbench.quiet import quiet_libraries
 from workbench.tensors import TensorInfo
 
@@ -60,6 +60,10 @@ class Int8(Format[Int8Options]):
         infos, linears = kept_tensors(checkpoint), _linear_weights(checkpoint)
         notes = {i.name: _QUANTIZED_NOTE.format(i.shape[1]) if i.name in linears else _PLAIN_NOTE for i in infos}
         return total_bytes(safetensors_files(_groups(checkpoint), _metadata(notes)))
+
+    def build_work(self, checkpoint: Checkpoint, options: Int8Options, threads: int) -> BuildWork:
+        """15.5 billion weights took two cores 63.7 s (README)."""
+        return streamed_work(checkpoint, 1.22e8, 530 << 20, threads)
 
     def tolerance(self, options: Int8Options) -> float:
         """256 steps per row."""

@@ -36,7 +36,7 @@ from workbench.formats._mlx_config import HEAD, is_tied, mlx_config, wants_tanh_
 from workbench.formats._modules import kept_tensors, write_config
 from workbench.formats._output import Output
 from workbench.formats._safetensors import Group, Spec, quantized_group, safetensors_files, total_bytes, write_index
-from workbench.formats.base import ConversionContext, Format, Options, copy_small_files
+from workbench.formats.base import BuildWork, ConversionContext, Format, Options, copy_small_files, streamed_work
 from workbench.tensors import TensorInfo
 
 METADATA = {"format": "mlx"}
@@ -66,6 +66,10 @@ class Mlx(Format[MlxOptions]):
     def predicted_bytes(self, checkpoint: Checkpoint, options: MlxOptions) -> int:
         """Exact: tensors and headers."""
         return total_bytes(safetensors_files(_groups(checkpoint, options), METADATA))
+
+    def build_work(self, checkpoint: Checkpoint, options: MlxOptions, threads: int) -> BuildWork:
+        """15.5 billion weights took two cores 66.0 s in 4 bits (README)."""
+        return streamed_work(checkpoint, 2e9 if options.bits == 16 else 1.18e8, 430 << 20, threads)
 
     def tolerance(self, options: MlxOptions) -> float:
         """By the number of steps of a group; unquantized, by the 16-bit type in which a Mac computes, too."""

@@ -32,7 +32,18 @@ from workbench.errors import ArtifactError, PrerequisiteError, UnsupportedWorklo
 from workbench.runtimes._llama_beams import Followed
 from workbench.runtimes._llama_server import GREEDY, Ask, complete, context_of, end_ids, post, told_next
 from workbench.runtimes._llama_timing import time_slot, time_slots
-from workbench.runtimes.base import Decoding, EngineFacts, Generation, LoadOptions, Reading, Runtime, Session, Timing
+from workbench.runtimes.base import (
+    Decoding,
+    EngineFacts,
+    Generation,
+    Held,
+    LoadOptions,
+    MemoryFacts,
+    Reading,
+    Runtime,
+    Session,
+    Timing,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -271,6 +282,51 @@ class LlamaCpp(Runtime):
             "cuda": EngineFacts(0.9, 0.6, 5.5e-5, 500_000_000),
             "metal": EngineFacts(0.95, 0.6, 1.8e-4, 300_000_000),
             "cpu": EngineFacts(0.6, 0.6, 1e-5, 60_000_000),
+        }
+    )
+
+    # Reads prompts in blocks of 512 tokens ("ubatch") and reserves room for the logits of each: 7B models of 32,000
+    # tokens log a compute buffer of 70.5 MiB, those of 128,256 one of 258.5 MiB (512 x (vocabulary + width) x 4 bytes).
+    # On a CPU logits are computed for the last token alone, and 4-bit matrices are held a second time, repacked.
+    memory = MappingProxyType(
+        {
+            "cuda": MemoryFacts(
+                450_000_000,
+                "CUDA context and cuBLAS of llama.cpp's own logs",
+                cache_step=256,
+                beam_cache="nothing",
+                element_bytes=4,
+                inner_rows=(2.0, 1.0),
+                block=512,
+                logits="all",
+            ),
+            "metal": MemoryFacts(
+                150_000_000,
+                "an assumption: libraries and Metal's own",
+                cache_step=256,
+                beam_cache="nothing",
+                element_bytes=4,
+                inner_rows=(2.0, 1.0),
+                block=512,
+                logits="all",
+            ),
+            "cpu": MemoryFacts(
+                50 << 20,
+                "resident sets of models of 0.16 to 1.1 billion weights on Linux",
+                held=MappingProxyType(
+                    {
+                        "": Held(file=1.0),
+                        "gguf/q4_k_m": Held(file=1.0, linear=0.417),
+                        "gguf/q4_k_s": Held(file=1.0, linear=0.5),
+                        "gguf/q4_0": Held(file=1.0, linear=0.5625),
+                    }
+                ),
+                cache_step=256,
+                beam_cache="nothing",
+                element_bytes=4,
+                inner_rows=(2.0, 1.0),
+                block=512,
+            ),
         }
     )
 

@@ -32,7 +32,17 @@ from workbench.artifact import Artifact
 from workbench.errors import ArtifactError, PrerequisiteError, UnsupportedWorkloadError, WorkbenchError
 from workbench.quiet import quiet_libraries
 from workbench.runtimes._prompt_tokens import PromptTokens
-from workbench.runtimes.base import Decoding, EngineFacts, Generation, LoadOptions, Reading, Runtime, Session, Timing
+from workbench.runtimes.base import (
+    Decoding,
+    EngineFacts,
+    Generation,
+    LoadOptions,
+    MemoryFacts,
+    Reading,
+    Runtime,
+    Session,
+    Timing,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,6 +75,17 @@ class MlxLm(Runtime):
     # Assumptions for the plan, not measurements, for no Mac was at hand: a compiled graph of few kernels per layer, one
     # shared memory. With them a 4-bit 7B model writes about 70 tokens a second on an M2 Max (400 GB/s).
     facts = MappingProxyType({"metal": EngineFacts(0.9, 0.55, 1e-4, 400_000_000)})
+
+    memory = MappingProxyType(
+        {
+            "metal": MemoryFacts(
+                400_000_000,
+                "an assumption: Python, MLX and Metal's own; a cache in steps of 256 (mlx_lm.models.cache.KVCache)",
+                cache_step=256,
+                block=TIMED_BLOCK,
+            )
+        }
+    )
 
     def load(self, artifact: Artifact, options: LoadOptions) -> MlxLmSession:
         """Load; see ``Runtime.load``."""

@@ -32,7 +32,18 @@ from workbench.runtimes._beams import BeamSearch, most_probable
 from workbench.runtimes._onnx_engine import Cache, Engine, Followed, Reader, onnxruntime, open_session
 from workbench.runtimes._prompt_tokens import PromptTokens
 from workbench.runtimes._stops import Stops
-from workbench.runtimes.base import Decoding, EngineFacts, Generation, LoadOptions, Reading, Runtime, Session, Timing
+from workbench.runtimes.base import (
+    Decoding,
+    EngineFacts,
+    Generation,
+    Held,
+    LoadOptions,
+    MemoryFacts,
+    Reading,
+    Runtime,
+    Session,
+    Timing,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,6 +77,33 @@ class OnnxRuntime(Runtime):
         {
             "cuda": EngineFacts(0.6, 0.45, 1.5e-4, 1_000_000_000),
             "cpu": EngineFacts(0.6, 0.5, 5e-5, 300_000_000, weight_expansion=2.0),
+        }
+    )
+
+    # The graph computes logits of all tokens and writes attention scores out.
+    memory = MappingProxyType(
+        {
+            "cuda": MemoryFacts(
+                1_000_000_000,
+                "context of 0.5 GB, cuBLAS, cuDNN and the arena's growth by powers of two",
+                scores=2.0,
+                logits="all",
+            ),
+            "cpu": MemoryFacts(
+                290 << 20,
+                "resident sets of models of 0.16 to 1.1 billion weights on Linux",
+                held=MappingProxyType(
+                    {
+                        "": Held(file=1.0, linear=0.0625, head=0.0625),
+                        "onnx/fp16": Held(linear=4.0, head=4.0, embedding=2.0, other=2.0, loading=0.1),
+                    }
+                ),
+                cache_bytes=4,
+                element_bytes=4,
+                scores=2.0,
+                logits="all",
+                logit_copies=3,
+            ),
         }
     )
 

@@ -28,7 +28,18 @@ from workbench.errors import ArtifactError, PrerequisiteError, WorkbenchError
 from workbench.quiet import quiet_libraries
 from workbench.runtimes._groups import common_prefix
 from workbench.runtimes._prompt_tokens import PromptTokens
-from workbench.runtimes.base import Decoding, EngineFacts, Generation, LoadOptions, Reading, Runtime, Session, Timing
+from workbench.runtimes.base import (
+    Decoding,
+    EngineFacts,
+    Generation,
+    Held,
+    LoadOptions,
+    MemoryFacts,
+    Reading,
+    Runtime,
+    Session,
+    Timing,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,6 +72,32 @@ class Transformers(Runtime):
             "cuda": EngineFacts(0.55, 0.45, 4e-4, 1_500_000_000),
             "metal": EngineFacts(0.5, 0.4, 5e-4, 800_000_000),
             "cpu": EngineFacts(0.6, 0.5, 1.5e-4, 600_000_000, weight_expansion=2.0),
+        }
+    )
+
+    # Prompts are read in one piece; beams share their prompt (``_decode.py``).
+    memory = MappingProxyType(
+        {
+            "cuda": MemoryFacts(
+                900_000_000,
+                "context of 0.5 GB, cuBLAS workspaces (pytorch.org, CUDA semantics), rest of the allocator's blocks",
+                held=MappingProxyType({"": Held(file=1.0), "int8": Held(file=1.0, layers=2.0)}),
+                beam_cache="answer",
+            ),
+            "metal": MemoryFacts(700_000_000, "an assumption: the CPU's and Metal's own", beam_cache="answer"),
+            "cpu": MemoryFacts(
+                430 << 20,
+                "resident sets of models of 0.16 to 1.1 billion weights on Linux",
+                held=MappingProxyType(
+                    {
+                        "": Held(linear=4.0, head=4.0, embedding=4.0, other=4.0, loading=1.0),
+                        "int8": Held(file=1.0, head=4.0, embedding=4.0, other=4.0, layers=4.0),
+                    }
+                ),
+                cache_bytes=4,
+                beam_cache="answer",
+                element_bytes=4,
+            ),
         }
     )
 
