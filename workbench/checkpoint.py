@@ -75,7 +75,7 @@ class Checkpoint:
         """The prompt this model was trained on."""
         return PROMPTS[self.prompt_name] if self.prompt_name else prompt_for(self.id)
 
-    @property
+    @cached_property
     def parameters(self) -> int:
         """Number of weights in the files (a tied head is stored once)."""
         return unique_elements(list(self.tensors.values()))

@@ -11,6 +11,7 @@ import importlib.util
 import pkgutil
 import re
 from collections.abc import Iterable
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
 from typing import Any
@@ -18,13 +19,18 @@ from typing import Any
 
 def member_names(package: ModuleType) -> list[str]:
     """Names of a package's members, sorted."""
+    return list(_member_names(package))
+
+
+@cache  # a plan looks members up a thousand times
+def _member_names(package: ModuleType) -> tuple[str, ...]:
     names = (module.name for module in pkgutil.iter_modules(package.__path__))
-    return sorted(name for name in names if name != "base" and not name.startswith("_"))
+    return tuple(sorted(name for name in names if name != "base" and not name.startswith("_")))
 
 
 def find_member(package: ModuleType, name: str, constant: str) -> Any | None:
     """The constant of the member module ``name``, or ``None`` when there is no such member."""
-    if name not in member_names(package):
+    if name not in _member_names(package):
         return None
     return getattr(importlib.import_module(f"{package.__name__}.{name}"), constant)
 
@@ -36,6 +42,11 @@ def missing_requirements(requires: Iterable[tuple[str, str]]) -> list[tuple[str,
 
 def missing_library(requires: Iterable[tuple[str, str]]) -> str | None:
     """What to install for (module, pip line) pairs, as the end of a sentence; ``None`` when all are there."""
+    return _missing_library(tuple(requires))
+
+
+@cache  # a plan asks for each recipe on each profile
+def _missing_library(requires: tuple[tuple[str, str], ...]) -> str | None:
     for module, pip_line in missing_requirements(requires):
         return f"needs {module}, which is not installed; run: pip install '{pip_line}'"
     return None

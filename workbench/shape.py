@@ -13,7 +13,7 @@ from typing import Any
 from workbench.errors import CheckpointError
 
 # Beyond these a number is a slip: the largest known models have 126 layers and contexts of 10 million tokens.
-MOST_LAYERS, MOST = 4096, 1 << 24
+MOST_LAYERS, MOST = 1024, 1 << 24
 # Key-value heads where a config lacks the key and transformers' default is a number of its own.
 _KV_HEADS = {"mistral": 8}
 
