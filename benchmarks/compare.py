@@ -1,6 +1,6 @@
 """Two kept runs of the benchmarks side by side, calling a difference only what is more than noise.
 
-    python -m benchmarks.compare OLD.json NEW.json
+    python -m benchmarks.compare OLD.json NEW.json          # as pytest --benchmark-compare prints below its tables
     python -m benchmarks.compare OLD.json NEW.json --noise SAME.json AGAIN.json
 
 Within a run, the rounds tell how far a median can be trusted: the sign test's interval. Between two runs more
@@ -19,7 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -53,9 +53,13 @@ class Figure:
         return format(f"{self.value:.4g}{unit}", spec)
 
 
-def figures(file: Path) -> dict[str, Figure]:
-    """Of a file kept by pytest-benchmark, by test; a peer's own side is left out, since ours holds the ratio."""
-    benchmarks = json.loads(file.read_text(encoding="utf-8"))["benchmarks"]
+def read(file: Path) -> dict[str, Figure]:
+    """The figures of a file kept by pytest-benchmark."""
+    return figures(json.loads(file.read_text(encoding="utf-8"))["benchmarks"])
+
+
+def figures(benchmarks: Iterable[Mapping[str, Any]]) -> dict[str, Figure]:
+    """By test, of pytest-benchmark's JSON; a peer's own side is left out, since ours holds the ratio."""
     return {one["fullname"]: _figure(one) for one in benchmarks if one["extra_info"].get("side") != "peer"}
 
 
@@ -106,10 +110,9 @@ def compare(old: Mapping[str, Figure], new: Mapping[str, Figure], noise: Mapping
         word = _word(old[name], new[name]) if tested[name].called else "no difference"
         return f"{word}: p {tested[name].p:.2g}, noise floor {tested[name].floor:.1%}"
 
-    return [
-        f"{name:60} {old[name]:>10} {new[name]:>10} {math.expm1(change(old[name], new[name])):+7.1%}  {judge(name)}"
-        for name in both
-    ]
+    width = max(map(len, both), default=0)
+    changes = {name: math.expm1(change(old[name], new[name])) for name in both}
+    return [f"{name:{width}} {old[name]:>10} {new[name]:>10} {changes[name]:+7.1%}  {judge(name)}" for name in both]
 
 
 def _tested(pairs: Mapping[str, tuple[Figure, Figure]]) -> dict[str, Difference]:
@@ -130,9 +133,9 @@ def main() -> None:
     arguments = parser.parse_args()
     noise: dict[str, float] = {}
     if arguments.noise:
-        same, again = map(figures, arguments.noise)
+        same, again = map(read, arguments.noise)
         noise = {name: change(same[name], again[name]) for name in same if name in again}
-    print("\n".join(compare(figures(arguments.old), figures(arguments.new), noise)))
+    print("\n".join(compare(read(arguments.old), read(arguments.new), noise)))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.compare import Figure, compare, figures, verdict
+from benchmarks.compare import Figure, compare, read, verdict
 from benchmarks.pairs import Pair, in_turn, interval_of
 from benchmarks.peers import started
 from benchmarks.ratios import ratio_lines
@@ -75,7 +75,8 @@ def test_a_run_is_kept_and_the_next_is_compared_with_it(tmp_path):
     assert "Comparing against benchmarks from" in second.stdout + second.stderr
     assert "test_pair[ours] (NOW)" in second.stdout
     assert "test_plain (0001" in second.stdout
-    lines = compare(*map(figures, sorted(tmp_path.glob(".benchmarks/*/*.json"))), {})
+    assert " beside the run of 20" in second.stdout
+    lines = compare(*map(read, sorted(tmp_path.glob(".benchmarks/*/*.json"))), {})
     assert [line.split()[0] for line in lines] == ["test_tiny.py::test_pair[ours]", "test_tiny.py::test_plain"]
     assert "no difference" in lines[0]
 
