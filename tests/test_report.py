@@ -18,7 +18,7 @@ def test_written_report_reads_back_equal(tmp_path):
 
 
 def test_a_report_with_everything_reads_back_equal(tmp_path):
-    timed = Measurement("ttft_s", 0.2, "s", "measured", "here", 0.3, 3, {"batch": 1}, 0.4, (0.1, 0.3))
+    timed = Measurement("ttft_s", 0.2, "s", "measured", "here", 0.3, 3, {"batch": 1}, 0.4, (0.1, 0.3), (0.1, 0.2, 0.3))
     planned = Measurement("ttft_s", 0.1, "s", "predicted", "a model", interval=(0.05, 0.2))
     asked = {"question": "How many?", "gold": "SELECT 1", "sql": "SELECT 2", "verdict": "incorrect"}
     original = report(

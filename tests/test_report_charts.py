@@ -97,8 +97,7 @@ def test_timed_figures_have_a_chart_each_and_predictions_none():
 
 
 def test_repeats_are_drawn_whole():
-    timed = Measurement("ttft_s", 0.2, "s", "measured", "here", 0.3, 3)
-    object.__setattr__(timed, "values", (0.1, 0.2, 0.3))  # as measurements that keep their repeats have it
+    timed = Measurement("ttft_s", 0.2, "s", "measured", "here", 0.3, 3, values=(0.1, 0.2, 0.3))
     (chart,) = latency_charts(report(artifact(measurements=(timed,))))
     (trace,) = chart.figure["data"]
     assert (trace["type"], list(trace["x"]), trace["boxpoints"]) == ("box", [0.1, 0.2, 0.3], "all")

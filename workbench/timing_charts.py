@@ -69,7 +69,7 @@ def _latency_chart(report: BuildReport, name: str, rows: Sequence[tuple[Artifact
             for artifact, one in rows
         ),
     )
-    kept = any(repeats(one) for _, one in rows)
+    kept = any(one.values for _, one in rows)
     boxes, arms = (
         "Every repeat is a point; the box holds the middle half.",
         "Median, and an arm to the 95th percentile.",
@@ -83,15 +83,10 @@ def _latency_chart(report: BuildReport, name: str, rows: Sequence[tuple[Artifact
     )
 
 
-def repeats(measurement: Measurement) -> tuple[float, ...]:
-    """Every repeat of a measurement; none where they were not kept."""
-    return tuple(getattr(measurement, "values", ()))
-
-
 def _repeats(report: BuildReport, artifact: ArtifactReport, one: Measurement, scale: float) -> Any:
     import plotly.graph_objects as go
 
-    name, tint, values = plain(artifact.recipe), colour(report, artifact), repeats(one)
+    name, tint, values = plain(artifact.recipe), colour(report, artifact), one.values
     if len(values) > 1:
         return go.Box(
             x=[value / scale for value in values],
