@@ -4,6 +4,7 @@ from reports import artifact, report
 
 from workbench.measure import Measurement
 from workbench.report_grids import Cell, artifacts_grid, figure_cell, grid_of, range_text, value_text
+from workbench.report_plan import plan_grid
 from workbench.tables import Table
 
 
@@ -47,6 +48,25 @@ def test_a_row_tells_what_an_artifact_is():
     failed = artifacts_grid(report(artifact(sets=(), measurements=(), weight_bytes=0, error="it died")))
     assert failed.rows[0][0].tags == ("recommended", "failed")
     assert {cell.text for cell in failed.rows[0][1:]} == {"-"}
+
+
+def test_the_plan_tells_what_it_knows_of_each_recipe():
+    fits = {
+        "recipe": "int8", "build": True, "verdict": "fits", "reason": "fits: needs little", "nearest": None,
+        "predicted": {"weight_bytes": 3 * 1024**2, "decode_tokens_per_s": 641.2}, "exact": {"weight_bytes": True},
+        "intervals": {"decode_tokens_per_s": [350.0, 1170.4]}, "largest_context": 1024, "runtime": "llama_cpp",
+        "build_cost": {"seconds": 12.3, "peak_ram_bytes": 2 * 1024**3},
+    }  # fmt: skip
+    bare = {"recipe": "mps", "build": False, "reason": "made for metal"}
+    grid = plan_grid(report(plan={"recipes": [fits, bare]}))
+    first, second = ({name: cell for name, cell in zip(grid.header, row, strict=True)} for row in grid.rows)
+    assert first["file"] == Cell("3.0 MiB", predicted=True)
+    assert first["decode"] == Cell("~640/s", "350 to 1,170/s", predicted=True)
+    assert first["most context"] == Cell("1,024", predicted=True)
+    assert first["to make it"] == Cell("~12.00 s", "2.0 GiB", predicted=True)
+    assert first["verdict"].tone == "good"
+    assert {second[name].text for name in grid.header[2:-1]} == {"-"}
+    assert second["why"].text == "made for metal"
 
 
 def test_columns_of_figures_are_known():
