@@ -83,9 +83,10 @@ def build_cost(
         file_bytes: of the artifact's weights.
         here: the machine.
     """
-    source = sum(info.nbytes for info in checkpoint.tensors.values())
-    lacking = {info.file: info.file.is_file() for info in checkpoint.tensors.values()}
-    download = sum(info.nbytes for info in checkpoint.tensors.values() if not lacking[info.file])
+    tensors = checkpoint.tensors.values()
+    source = sum(info.nbytes for info in tensors)
+    present = {file for file in {info.file for info in tensors} if file.is_file()}
+    download = sum(info.nbytes for info in tensors if info.file not in present)
     disk = download + file_bytes + weights.working_bytes(checkpoint, options)
     work = weights.build_work(checkpoint, options, here.cores)
     seconds = START_S + max((source + file_bytes) / DISK_BYTES_PER_S, work.core_s / here.cores)

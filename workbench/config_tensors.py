@@ -129,7 +129,8 @@ def config_tensors(config: Mapping[str, Any], folder: Path) -> dict[str, TensorI
         *(() if is_tied(config) else (HEAD,)),
     ]
     shapes = (named for weight in weights for named in _named(weight, sizes, config))
-    return {name: TensorInfo(name, dtype, shape, folder / "model.safetensors") for name, shape in shapes}
+    file = folder / "model.safetensors"  # where they would lie
+    return {name: TensorInfo(name, dtype, shape, file) for name, shape in shapes}
 
 
 def stored_type(config: Mapping[str, Any], where: object) -> str:

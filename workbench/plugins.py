@@ -28,6 +28,7 @@ def _member_names(package: ModuleType) -> tuple[str, ...]:
     return tuple(sorted(name for name in names if name != "base" and not name.startswith("_")))
 
 
+@cache
 def find_member(package: ModuleType, name: str, constant: str) -> Any | None:
     """The constant of the member module ``name``, or ``None`` when there is no such member."""
     if name not in _member_names(package):

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from workbench.measure import Measurement, Score
-from workbench.report import REFUSALS, ArtifactReport, BuildReport
+
+if TYPE_CHECKING:
+    from workbench.report import ArtifactReport, BuildReport
 
 DASH = "-"
 LEGEND = "~ = predicted for the profile, not measured; - = not known here."
@@ -87,6 +89,8 @@ def breakdown_table(report: BuildReport, question_set: str, kind: str) -> Table:
 
 def refusals_text(report: BuildReport, question_set: str) -> str:
     """How many of a set's questions without an answer each artifact declined; empty where it has none."""
+    from workbench.report import REFUSALS  # a plan's table needs none of it
+
     found = [
         f"`{artifact.recipe}` {score.correct} of {score.total} ({score_text(score)})"
         for artifact in report.artifacts
