@@ -13,6 +13,7 @@ from workbench.command_line import build_command
 from workbench.convert import Made, tool_versions
 from workbench.errors import WorkbenchError
 from workbench.flipped import flipped_questions, with_answers
+from workbench.ledger_entries import predictions_beside
 from workbench.measurements import artifact_measurements
 from workbench.nano import DATA_DIR
 from workbench.plan import PlannedArtifact, plan_record
@@ -84,9 +85,11 @@ def _artifact_report(
     )
     if isinstance(trial, WorkbenchError):
         return dataclasses.replace(common, error=str(trial))
+    figures = tuple(artifact_measurements(planned, manifest, trial, work.machine.label, work.here))
     return dataclasses.replace(
         common,
-        measurements=tuple(artifact_measurements(planned, manifest, trial, work.machine.label, work.here)),
+        measurements=figures,
+        predictions=predictions_beside(work, planned, figures),
         notes=tuple(trial.notes),
     )
 

@@ -19,6 +19,7 @@ from workbench.assemble import Judged, artifact_reports, build_report
 from workbench.convert import Made
 from workbench.divergences import diverge_all, with_divergences
 from workbench.errors import WorkbenchError
+from workbench.ledger_entries import keep_in_ledger
 from workbench.progress import SILENT, Listener
 from workbench.reference import find_reference, noise_floor, run_again
 from workbench.report import BuildReport, read_report
@@ -73,6 +74,7 @@ def _build(work: Work, started: float) -> BuildOutcome:
     artifacts = with_divergences(artifact_reports(work, made, trials, judged), divergences)
     report = build_report(work, artifacts, judged, time.perf_counter() - started)
     write_report(report, work.report_folder)
+    keep_in_ledger(work, artifacts)
     write_page(report, work.report_folder)
     receipt = _record(work, report, made)
     if not any(artifact.error for artifact in artifacts):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,6 +82,20 @@ beams_option = click.option(
 )
 store_option = click.option(
     "--out", type=PATH, default=STORE, show_default=True, help="Folder for artifacts, reports and the MLflow store."
+)
+
+
+def _month(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not re.fullmatch(r"20\d\d-(0[1-9]|1[0-2])", value):
+        raise click.BadParameter(f"{value!r} is no month; write it as 2024-05")
+    return value
+
+
+as_of_option = click.option(
+    "--as-of",
+    metavar="YYYY-MM",
+    callback=_month,
+    help="Month of the engines' builds whose speed to expect. Default: the newest generation.",
 )
 
 

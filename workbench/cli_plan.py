@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from workbench.cli_options import model_options, terminal
+from workbench.cli_options import as_of_option, model_options, store_option, terminal
 
 
 @click.command(short_help="Which variant fits your hardware, how fast, at what cost.")
@@ -22,7 +22,9 @@ from workbench.cli_options import model_options, terminal
 @click.option("--context", type=int, help="Tokens of prompt and answer to plan for. Default: the model's limit.")
 @click.option("--batch", type=int, default=1, show_default=True, help="Prompts answered at a time.")
 @click.option("--beams", type=int, help="Answers followed for each. Default: as the model is usually asked.")
+@as_of_option
 @model_options
+@store_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def plan(as_json: bool, **request: Any) -> None:
     """Which recipes fit a profile, how fast they answer and what making them costs: all predicted, nothing fetched.

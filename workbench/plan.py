@@ -16,6 +16,7 @@ from workbench.build_cost import BuildCost, Host, build_cost, host
 from workbench.catalog import get_runtime
 from workbench.checkpoint import Checkpoint
 from workbench.errors import WorkbenchError
+from workbench.experience import UNTAUGHT, Experience
 from workbench.hardware import GIB, HardwareProfile
 from workbench.measure import Measurement
 from workbench.memory import MemoryModel
@@ -67,12 +68,21 @@ class Planner:
         context: tokens to make room for; default the model's own limit.
         batch: prompts answered at a time.
         beams: answers followed for each.
+        experience: which generation of the engines to expect, and what this machine taught about them.
 
     Raises:
         WorkbenchError: one of them is out of range.
     """
 
-    def __init__(self, checkpoint: Checkpoint, context: int | None = None, batch: int = 1, beams: int = 1) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        context: int | None = None,
+        batch: int = 1,
+        beams: int = 1,
+        experience: Experience = UNTAUGHT,
+    ) -> None:
+        self._experience = experience
         limit = checkpoint.context_length
         tokens = limit if context is None else context
         if not 1 <= tokens <= limit:
@@ -145,9 +155,14 @@ class Planner:
 
     def _speeds(self, profile: HardwareProfile, recipe: Recipe, memory: MemoryModel) -> tuple[Generation, ...]:
         """Speed in each generation of the engine, the one to expect first; none where the profile lacks a rate."""
-        parameters = self._served.checkpoint.parameters
-        found = predict_speed(self._served.shape, parameters, memory.resident, profile, recipe.runtime, self._workload)
-        return (Generation("", "", found),) if found else ()
+        parameters, runtime = self._served.checkpoint.parameters, recipe.runtime
+        found = []
+        for one in self._experience.generations(runtime, profile):
+            engine = f"{runtime}@{one.name}"
+            speeds = predict_speed(self._served.shape, parameters, memory.resident, profile, engine, self._workload)
+            learnt = self._experience.learnt(speeds, runtime, profile, parameters)
+            found += [Generation(one.name, one.since, learnt)] if speeds else []
+        return tuple(found)
 
     def _cost(self, recipe: Recipe) -> BuildCost:
         if recipe.name not in self._costs:

@@ -8,10 +8,12 @@ Example::
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from workbench import catalog
 from workbench.checkpoint import peek_checkpoint
+from workbench.experience import UNTAUGHT, Experience, experience
 from workbench.nearest import shipped_profiles, shipped_recipes
 from workbench.plan import Planner
 from workbench.plan_record import plan_record, plans_record
@@ -35,6 +37,8 @@ class PlanRequest:
         context: tokens to make room for; ``None`` for the model's limit.
         batch: prompts answered at a time.
         beams: answers followed for each; ``None`` for as many as the model is usually asked with.
+        as_of: month of the engines' builds (``YYYY-MM``); ``None`` for today's.
+        out: store, whose ledger tells how far predictions were off on this machine.
     """
 
     model: str
@@ -44,6 +48,8 @@ class PlanRequest:
     context: int | None = None
     batch: int = 1
     beams: int | None = None
+    as_of: str | None = None
+    out: Path = Path("artifacts")
 
 
 @dataclass(frozen=True)
@@ -54,16 +60,18 @@ class PlanAnswer:
         request: what was asked.
         plans: one per profile.
         beams_source: where the number of beams comes from.
+        experience: what this machine taught.
     """
 
     request: PlanRequest
     plans: tuple[Plan, ...]
     beams_source: str
+    experience: Experience = UNTAUGHT
 
     def record(self) -> dict[str, Any]:
         """As JSON values: one profile's plan, or all under ``profiles``."""
         found = plans_record(self.plans) if self.request.profile == ALL else plan_record(self.plans[0])
-        return {**found, "beams_source": self.beams_source}
+        return {**found, "beams_source": self.beams_source, "ledger": self.experience.record()}
 
     @property
     def sentences(self) -> list[str]:
@@ -87,7 +95,8 @@ class PlanAnswer:
             f"({self.beams_source}). Memory: at {plan.context:,} tokens, batch {work.batch}."
         )
         if self.request.profile != ALL:
-            return [asked, *filter(None, [left_out(plan)]), *obstacles(plan)]
+            seen = self.experience.sentences() if self.experience.tells_of(plan.profile) else []
+            return [asked, *seen, *filter(None, [left_out(plan)]), *obstacles(plan)]
         more = "The other recipes: --profile NAME, --recipe NAME or --json."
         return [asked, *([] if self.request.recipes else [more])]
 
@@ -103,5 +112,6 @@ def plan_model(request: PlanRequest) -> PlanAnswer:
     checkpoint = peek_checkpoint(request.model, request.revision)
     usual, source = usual_beams(checkpoint)
     beams, told = (usual, source) if request.beams is None else (request.beams, "as asked")
-    planner = Planner(checkpoint, request.context, request.batch, beams)
-    return PlanAnswer(request, tuple(planner.plan(profile, recipes) for profile in profiles), told)
+    known = experience(request.out, request.as_of)
+    planner = Planner(checkpoint, request.context, request.batch, beams, known)
+    return PlanAnswer(request, tuple(planner.plan(profile, recipes) for profile in profiles), told, known)

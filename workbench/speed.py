@@ -15,26 +15,17 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from workbench.catalog import get_runtime
 from workbench.engine_speeds import EngineSpeed, Generation, engine_speed, generation_at, generations
-from workbench.hardware import GIB, HardwareProfile
+from workbench.hardware import HardwareProfile
 from workbench.measure import Measurement
 from workbench.roofline import Load, Rates, decode_terms, prompt_terms, seconds
-from workbench.runtimes.base import EngineFacts
 from workbench.shape import ModelShape
 from workbench.speed_facts import body_weights, weight_class
 from workbench.workload import TYPICAL, Workload
 
-__all__ = ["PREDICTOR", "Generation", "engine_facts", "generation_at", "generations", "predict_speed"]
+__all__ = ["PREDICTOR", "Generation", "generation_at", "generations", "predict_speed"]
 
 PREDICTOR = "roofline model v2"
-# An engine that states no facts for a backend is assumed to be a middling one.
-FALLBACK_FACTS = EngineFacts(0.5, 0.35, 2.5e-4, int(1.0 * GIB))
-
-
-def engine_facts(runtime: str, backend: str) -> EngineFacts:
-    """What an engine adds to a model's memory on a backend."""
-    return get_runtime(runtime).facts.get(backend, FALLBACK_FACTS)
 
 
 def predict_speed(
