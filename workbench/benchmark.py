@@ -76,8 +76,9 @@ def measure(
     for number in range(options.processes):
         if number >= LEAST_PROCESSES and _spent(started, number, options):
             break
-        for place, task in enumerate(tasks):
-            listener.advance("processes", number * len(tasks) + place, options.processes * len(tasks))
+        order = list(enumerate(tasks))
+        for turn, (place, task) in enumerate(order[:: -1 if number % 2 else 1]):  # none is always the one that follows
+            listener.advance("processes", number * len(tasks) + turn, options.processes * len(tasks))
             if task.workloads:
                 yardsticks.append(yardstick(threads))
                 found[place].append(time_in_process(task))

@@ -8,16 +8,17 @@ A figure is one number of one artifact: of a workload (``ttft_s``, ``prefill_tok
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
 from workbench.artifact import Artifact
 from workbench.catalog import get_runtime
 from workbench.errors import WorkbenchError
-from workbench.measure import Measurement
+from workbench.measure import Measurement, Score
 from workbench.measurements import TIMED, TimedFigure
 from workbench.noise import aa_difference, noise_floor, series
+from workbench.right_answers import CostPerCorrect, RightShare, per_correct
 from workbench.timing_process import ProcessTimes, TimingTask
 from workbench.workload import Workload
 
@@ -98,6 +99,7 @@ class ArtifactTimes:
         left_out: why a workload was not timed, by its title.
         notes: what a reader must know.
         processes: that were started.
+        right: how often it is right, where that is known.
     """
 
     name: str
@@ -110,6 +112,7 @@ class ArtifactTimes:
     left_out: dict[str, str]
     notes: tuple[str, ...]
     processes: int
+    right: RightShare | None = None
 
     @classmethod
     def of(
@@ -134,6 +137,16 @@ class ArtifactTimes:
     def figure(self, workload: str, name: str) -> Figure | None:
         """A figure by its workload's title (empty for the whole process) and its name."""
         return next((one for one in self.figures if (one.workload, one.name) == (workload, name)), None)
+
+    def per_correct(self, workload: Workload, name: str) -> CostPerCorrect | None:
+        """Seconds (``question_s``) or joules (``energy_j``) per correct answer; ``None`` where that is not known.
+
+        The seconds of a batch are shared by its questions; the joules are per question already.
+        """
+        figure = self.figure(workload.title, name)
+        if figure is None or figure.value is None or self.right is None:
+            return None
+        return per_correct(figure.value / (workload.batch if name == "question_s" else 1), self.right.score)
 
 
 @dataclass(frozen=True)
@@ -219,6 +232,14 @@ def _artifact_record(one: ArtifactTimes) -> dict[str, Any]:
         "notes": list(one.notes),
         "processes": one.processes,
         "workloads": [vars(workload) for workload in one.workloads],
+        "right": asdict(one.right) if one.right else None,
+        "per_correct": {
+            workload.title: {
+                name: asdict(cost) if (cost := one.per_correct(workload, name)) else None
+                for name in ("question_s", "energy_j")
+            }
+            for workload in one.workloads
+        },
         "figures": [_figure_record(figure) for figure in one.figures],
     }
 
@@ -259,7 +280,12 @@ def _artifact_of(record: Mapping[str, Any]) -> ArtifactTimes:
         workloads=tuple(Workload(**one) for one in record["workloads"]),
         figures=tuple(_figure_of(one) for one in record["figures"]),
         notes=tuple(record["notes"]),
+        right=_right_of(record["right"]) if record["right"] else None,
     )
+
+
+def _right_of(record: Mapping[str, Any]) -> RightShare:
+    return RightShare(Score(**record["score"]), record["question_set"], record["source"])
 
 
 def _figure_of(record: Mapping[str, Any]) -> Figure:

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from workbench import __version__
+from workbench.cli_benchmark import benchmark
 from workbench.cli_evaluate import evaluate
 from workbench.cli_options import (
     PATH,
@@ -51,6 +52,7 @@ def cli() -> None:
     """Which SQLCoder variant fits your hardware, how fast is it, and does it still answer right?"""
 
 
+cli.add_command(benchmark)
 cli.add_command(evaluate)
 cli.add_command(plan)
 cli.add_command(push)
