@@ -17,6 +17,7 @@ from workbench.catalog import get_runtime
 from workbench.errors import WorkbenchError
 from workbench.measure import Measurement, Score
 from workbench.measurements import TIMED, TimedFigure
+from workbench.meter_watch import HOST_METER
 from workbench.noise import aa_difference, noise_floor, series
 from workbench.right_answers import CostPerCorrect, RightShare, per_correct
 from workbench.timing_process import ProcessTimes, TimingTask
@@ -26,7 +27,6 @@ RESULT_VERSION = 1
 LOAD = TimedFigure("load_s", "s")
 MEMORY = TimedFigure("peak_memory_bytes", "bytes")
 ENERGY = TimedFigure("energy_j", "J")
-HOST_METER = "rss"
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,7 @@ def _measured(trial: TrialResult, machine: str) -> list[Measurement]:
     conditions = {"prompt_tokens": first.prompt_tokens, "new_tokens": first.new_tokens, "batch": 1, "beams": 1}
     timed = [timing_measurement(figure, trial.timings, machine, conditions) for figure in TIMED]
     peak = trial.device_peak_bytes or trial.peak_rss_bytes
-    kind = "device allocator" if trial.device_peak_bytes else "resident set of the engine's process"
+    kind = "accelerator" if trial.device_peak_bytes else "resident set of the engine's process"
     return [
         *timed,
         Measurement("load_s", trial.load_s, "s", "measured", machine, samples=1),

@@ -18,6 +18,7 @@ from workbench import plugins
 from workbench.meters.base import Meter
 
 SAMPLE_S = 0.02
+HOST_METER = "rss"
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,9 @@ class MeterWatch:
     """
 
     def __init__(self, pid: int, device: str) -> None:
-        meters = open_meters(pid, device)
+        meters = self._meters = open_meters(pid, device)
         self._memory = [meter for meter in meters if meter.quantity == "memory"]
         self._energy = [meter for meter in meters if meter.quantity == "energy"]
-        self._scopes = {meter.name: meter.scope for meter in meters}
         self._peak: dict[str, float] = {}
         self._overall: dict[str, float] = {}
         self._before: dict[str, float] = {}
@@ -64,7 +64,7 @@ class MeterWatch:
     @property
     def scopes(self) -> dict[str, str]:
         """What each meter counts."""
-        return dict(self._scopes)
+        return {meter.name: meter.scope for meter in self._meters}
 
     def begin(self) -> None:
         """A piece of work begins."""
@@ -76,6 +76,8 @@ class MeterWatch:
     def end(self) -> Metered:
         """It ends: what it took."""
         self._sample()
+        for meter in self._memory:
+            self._note(meter.name, meter.peak())
         with self._lock:
             now = self._joules()
             used = {name: now[name] - before for name, before in self._before.items() if name in now}
@@ -101,9 +103,11 @@ class MeterWatch:
 
     def _sample(self) -> None:
         for meter in self._memory:
-            value = meter.read()
-            if value is None:
-                continue
-            with self._lock:
-                self._peak[meter.name] = max(self._peak.get(meter.name, 0.0), value)
-                self._overall[meter.name] = max(self._overall.get(meter.name, 0.0), value)
+            self._note(meter.name, meter.read())
+
+    def _note(self, name: str, value: float | None) -> None:
+        if value is None:
+            return
+        with self._lock:
+            self._peak[name] = max(self._peak.get(name, 0.0), value)
+            self._overall[name] = max(self._overall.get(name, 0.0), value)

@@ -6,8 +6,6 @@ the two speak, ``workbench/engine_process.py`` says; how often a question is tim
 
 from __future__ import annotations
 
-import contextlib
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
@@ -19,11 +17,11 @@ from workbench.artifact import open_artifact
 from workbench.catalog import get_runtime
 from workbench.engine_process import EngineProcess, serve
 from workbench.evidence import Evidence, gather
+from workbench.meter_watch import HOST_METER, MeterWatch
 from workbench.reference_rows import Comparison, compare, comparison_of
 from workbench.repeats import Repeats, timed
 from workbench.runtimes.base import Decoding, LoadOptions, Session, Timing
 
-SAMPLE_S = 0.02
 # A build times one question beside much else: a second or so of repeats for each artifact.
 BUILD_REPEATS: dict[str, Any] = {"least": 7, "most": 30, "seconds": 1.0}
 
@@ -85,7 +83,8 @@ class TrialResult:
         notes: what a reader must know.
         representative: whether speed and memory are what users of this format get.
         peak_rss_bytes: largest resident size until timing ended, watched by the parent.
-        device_peak_bytes: peak of an accelerator's allocator, ``None`` on CPU.
+        device_peak_bytes: on an accelerator, watched by the parent through its driver, or by its allocator where no
+            meter can; ``None`` on CPU.
         evidence: for the comparison with the source, if golden prompts were given.
         divergence: figures by part of the questions, if a comparison was asked for.
     """
@@ -113,16 +112,24 @@ def run_trial(task: TrialTask, progress: Callable[[int, int], None] | None = Non
         WorkbenchError: the engine refused the artifact or died; the message says how.
     """
     with EngineProcess("workbench.trial", asdict(task), f"{task.runtime} with {task.artifact}") as child:
-        watch = MemoryWatch(child.pid)
-        for message in child.events():
-            if message["event"] == "timed":
-                watch.stop()
-            elif message["event"] == "progress" and progress:
-                progress(message["done"], message["total"])
-            elif message["event"] == "result":
-                result = replace(result_of(message["result"]), peak_rss_bytes=watch.peak_bytes)
-        watch.stop()
-    return result
+        watch = MeterWatch(child.pid, task.device)
+        try:
+            for message in child.events():
+                if message["event"] == "timed":
+                    watch.end()
+                    held = watch.stop()
+                elif message["event"] == "progress" and progress:
+                    progress(message["done"], message["total"])
+                elif message["event"] == "result":
+                    result = result_of(message["result"])
+        finally:
+            watch.stop()
+    resident, on_device = held.pop(HOST_METER, None), max(held.values(), default=None)
+    return replace(
+        result,
+        peak_rss_bytes=None if resident is None else int(resident),
+        device_peak_bytes=result.device_peak_bytes if on_device is None else int(on_device),
+    )
 
 
 def task_of(record: dict[str, Any]) -> TrialTask:
@@ -136,32 +143,6 @@ def result_of(record: dict[str, Any]) -> TrialResult:
     timings = [Timing(**timing) for timing in record["timings"]]
     evidence = Evidence(**record["evidence"]) if record["evidence"] else None
     return TrialResult(**{**record, "timings": timings, "evidence": evidence})
-
-
-class MemoryWatch:
-    """Largest resident set of another process, sampled from outside until ``stop``."""
-
-    def __init__(self, pid: int) -> None:
-        self.peak_bytes: int | None = None
-        self._pid = pid
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        import psutil
-
-        with contextlib.suppress(psutil.Error):
-            process = psutil.Process(self._pid)
-            while True:
-                self.peak_bytes = max(self.peak_bytes or 0, process.memory_info().rss)
-                if self._stop.wait(SAMPLE_S):
-                    return
-
-    def stop(self) -> None:
-        """Stop sampling; ``peak_bytes`` holds the result."""
-        self._stop.set()
-        self._thread.join()
 
 
 def _run(task: TrialTask, send: Callable[..., None]) -> TrialResult:

@@ -30,7 +30,7 @@ class Meter(ABC):
     name: ClassVar[str]
     quantity: ClassVar[Quantity]
     device: ClassVar[str]
-    scope: ClassVar[str]
+    scope: str
 
     @classmethod
     @abstractmethod
@@ -40,6 +40,10 @@ class Meter(ABC):
     @abstractmethod
     def read(self) -> float | None:
         """Bytes held now, or joules since some fixed moment; ``None`` when it cannot be read now."""
+
+    def peak(self) -> float | None:
+        """The most that a process ever held, where the system keeps it: what readings may have missed."""
+        return None
 
     def close(self) -> None:
         """Let go of what was opened."""

@@ -29,7 +29,7 @@ class ResidentMeter(Meter):
     name: ClassVar[str] = "rss"
     quantity: ClassVar[Quantity] = "memory"
     device: ClassVar[str] = "cpu"
-    scope: ClassVar[str] = "resident set of the engine's process"
+    scope = "resident set of the engine's process"
 
     def __init__(self, pid: int) -> None:
         import psutil
@@ -60,6 +60,10 @@ class ResidentMeter(Meter):
             for child in self._children:
                 total += child.memory_info().rss
         return total or None
+
+    def peak(self) -> float | None:
+        """The kernel's high-water mark of the process itself."""
+        return high_water_bytes(self._process.pid)
 
 
 def high_water_bytes(pid: int) -> int | None:
