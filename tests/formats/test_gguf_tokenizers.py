@@ -13,7 +13,9 @@ import pytest
 from workbench.artifact import Artifact, Manifest
 from workbench.checkpoint import open_checkpoint
 from workbench.errors import CheckpointError
-from workbench.formats._gguf_vocabulary import vocabulary_pairs
+from workbench.formats import _gguf_vocabulary
+from workbench.formats._gguf_header import pairs_bytes
+from workbench.formats._gguf_vocabulary import vocabulary_bytes, vocabulary_pairs
 from workbench.formats.base import ConversionContext
 from workbench.formats.gguf import FORMAT, GgufOptions
 from workbench.runtimes.base import LoadOptions
@@ -212,3 +214,22 @@ def test_a_tokenizer_larger_than_the_model_is_refused(tmp_path) -> None:
     folder = llamas.make_llama(tmp_path / "small", num_hidden_layers=1, vocab_size=300)
     with pytest.raises(CheckpointError, match="fetch the matching tokenizer"):
         vocabulary_pairs(open_checkpoint(str(folder)))
+
+
+def test_the_size_of_a_vocabulary_is_remembered_until_a_file_changes(
+    plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    checkpoint = open_checkpoint(str(copy(plain, tmp_path / "tiny", with_model)))
+    size = vocabulary_bytes(checkpoint)
+    assert size == len(pairs_bytes(vocabulary_pairs(checkpoint)))
+    _gguf_vocabulary._size.cache_clear()  # as a new run would begin
+    with monkeypatch.context() as patch:
+        patch.setattr(_gguf_vocabulary, "_pairs", lambda *_: pytest.fail("read again"))
+        assert vocabulary_bytes(checkpoint) == size
+    (remembered,) = (tmp_path / "cache").rglob("vocabulary-sizes/*")
+    remembered.write_text("damaged")
+    _gguf_vocabulary._size.cache_clear()
+    assert vocabulary_bytes(checkpoint) == size
+    llamas.write_tokenizer_config(tmp_path / "tiny", add_prefix_space=False)
+    assert vocabulary_bytes(checkpoint) == len(pairs_bytes(vocabulary_pairs(checkpoint))) != size

@@ -18,14 +18,18 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from workbench import __version__, digest_memory
+from workbench.artifact import sha256_json
 from workbench.checkpoint import Checkpoint
 from workbench.checkpoint_files import is_pointer
 from workbench.errors import CheckpointError, PrerequisiteError
 from workbench.formats._gguf_bytelevel import byte_level_pairs
 from workbench.formats._gguf_header import Value, pairs_bytes
 from workbench.formats._gguf_sentencepiece import pairs_from_json, pairs_from_model
+from workbench.plugins import installed_version
 
 _Key = tuple[Path, int, bool, tuple[tuple[str, int, int], ...]]
+_SIZES = "vocabulary-sizes"
 _CODE_LLAMA_VOCABULARY, _CODE_LLAMA_END = 32016, 32010
 
 
@@ -62,7 +66,14 @@ def _key(checkpoint: Checkpoint) -> _Key:
 
 @lru_cache(maxsize=8)  # a plan asks once for each file type
 def _size(folder: Path, size: int, is_llama: bool, stamps: tuple[tuple[str, int, int], ...]) -> int:
-    return len(pairs_bytes(_pairs(folder, size, is_llama, stamps)))
+    """The same, remembered between runs: a plan need not read the tokenizer, nor load gguf, which loads numpy."""
+    made_by = [__version__, installed_version("gguf")]
+    identity = sha256_json([*made_by, str(folder.resolve()), size, is_llama, stamps])
+    found = digest_memory.recall(identity, _SIZES, digest_memory.NUMBERS)
+    if found is None:
+        found = str(len(pairs_bytes(_pairs(folder, size, is_llama, stamps))))
+        digest_memory.remember(identity, found, _SIZES)
+    return int(found)
 
 
 @lru_cache(maxsize=1)  # a build asks once for each file type, and a Llama 3 takes half a second
