@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from big_reports import big_report
 from browser import file_url, opened, overflow
-from reports import artifact, report
+from reports import artifact, divergence, report
 
 from workbench.chart_parts import PALETTE
 from workbench.cli import cli
@@ -274,6 +274,15 @@ def test_a_set_of_questions_without_answers_is_fine(chromium, tmp_path):
     ) as seen:
         drawn(seen)
         assert seen.faults == []
+
+
+def test_what_is_no_number_is_a_gap(chromium, tmp_path):
+    whole = big_report(3, 60)
+    odd = replace(whole.artifacts[2], divergence=divergence(kl=float("nan")))
+    with opened(chromium, page(tmp_path, replace(whole, artifacts=(*whole.artifacts[:2], odd)))) as seen:
+        drawn(seen)
+        assert seen.faults == []
+        assert seen.page.locator("#divergence .point").count() == 1
 
 
 def test_repeats_are_drawn_where_they_were_kept(chromium, tmp_path):

@@ -6,10 +6,21 @@ difference_chart(report, "heldout", grid_of_the_differences)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from workbench.chart_parts import Chart, accuracy_range, colour, error_bars, figure, plain, scored, symbol
+from workbench.chart_parts import (
+    Chart,
+    accuracy_range,
+    colour,
+    error_bars,
+    figure,
+    names_axis,
+    plain,
+    row_point,
+    scored,
+    symbol,
+)
 from workbench.measure import Score
 from workbench.report import ArtifactReport, BuildReport
 from workbench.report_grids import Grid, grid_of, score_cell
@@ -106,38 +117,15 @@ def difference_chart(report: BuildReport, question_set: str, grid: Grid) -> Char
         question_set: its name.
         grid: the table of the same figures.
     """
-    import plotly.graph_objects as go
-
     known = [(artifact, one.flips) for artifact, one in scored(report, question_set) if one.flips]
     if not known:
         return None
-    traces = [
-        go.Scatter(
-            x=[100 * flips["difference"]],
-            y=[plain(artifact.recipe)],
-            mode="markers",
-            name=plain(artifact.recipe),
-            marker={"size": 9, "color": colour(report, artifact), "symbol": symbol(report, artifact)},
-            error_x=error_bars(
-                [100 * flips["difference"]],
-                [(100 * flips["interval"][0], 100 * flips["interval"][1])],
-                colour(report, artifact),
-            ),
-            hovertext=[
-                f"<b>{plain(artifact.recipe)}</b><br>{flips['right_to_wrong']} lost, {flips['wrong_to_right']} gained "
-                f"of {flips['questions']}; p = {flips['mcnemar_p']:.3g}"
-            ],
-            hoverinfo="text",
-        )
-        for artifact, flips in known
-    ]
-    names = [plain(artifact.recipe) for artifact, _ in known]
     made = figure(
-        traces,
+        [_difference(report, artifact, flips) for artifact, flips in known],
         90 + 26 * len(known),
         showlegend=False,
-        xaxis={"title": {"text": "Difference in points"}, "ticksuffix": "", "zeroline": True, "zerolinewidth": 2},
-        yaxis={"type": "category", "categoryorder": "array", "categoryarray": names[::-1], "automargin": True},
+        xaxis={"title": {"text": "Difference in points"}, "zeroline": True, "zerolinewidth": 2},
+        yaxis=names_axis([artifact for artifact, _ in known]),
         margin={"l": 16, "r": 16, "t": 12, "b": 48},
     )
     return Chart(
@@ -147,3 +135,10 @@ def difference_chart(report: BuildReport, question_set: str, grid: Grid) -> Char
         grid,
         "Left of zero: worse than the reference. An interval that holds zero leaves open which is better.",
     )
+
+
+def _difference(report: BuildReport, artifact: ArtifactReport, flips: Mapping[str, Any]) -> Any:
+    low, high = flips["interval"]
+    lost, gained, asked = flips["right_to_wrong"], flips["wrong_to_right"], flips["questions"]
+    told = f"{lost} lost, {gained} gained of {asked}; p = {flips['mcnemar_p']:.3g}"
+    return row_point(report, artifact, 100 * flips["difference"], (100 * low, 100 * high), told)

@@ -51,12 +51,21 @@ def plain(text: str) -> str:
 
 
 def figure(traces: Sequence[Any], height: int, **layout: Any) -> dict[str, Any]:
-    """Traces and layout as plotly's JSON values, without its own theme."""
+    """Traces and layout as plotly's JSON values, without its own theme; what is no number is a gap."""
     import plotly.graph_objects as go
 
     made = go.Figure(traces, layout={"height": height, "hovermode": "closest", **layout}).to_plotly_json()
     made["layout"].pop("template", None)
-    return {"data": made["data"], "layout": made["layout"]}
+    return {"data": _finite(made["data"]), "layout": _finite(made["layout"])}
+
+
+def _finite(value: Any) -> Any:
+    """JSON values without NaN and infinity, which JSON does not know: a page's script could not read them."""
+    if isinstance(value, dict):
+        return {name: _finite(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def colour(report: BuildReport, artifact: ArtifactReport) -> str:
@@ -127,6 +136,42 @@ def error_bars(
         "width": 4,
         "color": tint,
     }
+
+
+def row_point(
+    report: BuildReport, artifact: ArtifactReport, value: float, interval: tuple[float, float] | None, told: str
+) -> Any:
+    """One artifact's value with its interval, in the row of its name.
+
+    Args:
+        report: of the build.
+        artifact: whose.
+        value: on the axis.
+        interval: of the value, likewise.
+        told: when the reader points at it, below the name.
+    """
+    import plotly.graph_objects as go
+
+    name, tint = plain(artifact.recipe), colour(report, artifact)
+    return go.Scatter(
+        x=[value],
+        y=[name],
+        mode="markers",
+        name=name,
+        marker={"size": 9, "color": tint, "symbol": symbol(report, artifact)},
+        error_x=error_bars([value], [interval], tint),
+        hovertext=[f"<b>{name}</b><br>{plain(told)}"],
+        hoverinfo="text",
+    )
+
+
+def names_axis(artifacts: Sequence[ArtifactReport]) -> dict[str, Any]:
+    """A row for each artifact, the first on top."""
+    names = [plain(artifact.recipe) for artifact in artifacts]
+    return {
+        "type": "category", "categoryorder": "array", "categoryarray": names[::-1], "automargin": True,
+        "range": [-0.6, len(names) - 0.4],
+    }  # fmt: skip
 
 
 def scored(report: BuildReport, question_set: str) -> list[tuple[ArtifactReport, SetScores]]:

@@ -12,7 +12,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from workbench.chart_parts import Chart, axis_scale, colour, error_bars, figure, plain, value_axis
+from workbench.chart_parts import (
+    Chart,
+    axis_scale,
+    colour,
+    error_bars,
+    figure,
+    names_axis,
+    plain,
+    row_point,
+    value_axis,
+)
 from workbench.measure import Measurement
 from workbench.report import ArtifactReport, BuildReport
 from workbench.report_grids import Cell, Grid, figure_cell, grid_of, interval_text, value_text
@@ -52,7 +62,7 @@ def _latency_chart(report: BuildReport, name: str, rows: Sequence[tuple[Artifact
             **value_axis([one.value or 0.0 for _, one in rows], scale),
             "title": {"text": f"{title}, {plain(unit)}"},
         },
-        yaxis=_names_axis([artifact for artifact, _ in rows]),
+        yaxis=names_axis([artifact for artifact, _ in rows]),
         margin={"l": 16, "r": 20, "t": 12, "b": 48},
     )
     grid = Grid(
@@ -100,26 +110,10 @@ def _repeats(report: BuildReport, artifact: ArtifactReport, one: Measurement, sc
             marker={"color": tint, "size": 5, "opacity": 0.65},
             hoverinfo="x",
         )
-    value = one.value or 0.0
-    ends = sorted((value, value if one.p95 is None else one.p95))
-    return go.Scatter(
-        x=[value / scale],
-        y=[name],
-        mode="markers",
-        name=name,
-        marker={"size": 9, "color": tint},
-        error_x=error_bars([value], [(ends[0], ends[1])], tint, scale),
-        hovertext=[f"<b>{name}</b><br>median {value_text(value, one.unit)}, {one.samples} repeats"],
-        hoverinfo="text",
-    )
-
-
-def _names_axis(artifacts: Sequence[ArtifactReport]) -> dict[str, Any]:
-    names = [plain(artifact.recipe) for artifact in artifacts]
-    return {
-        "type": "category", "categoryorder": "array", "categoryarray": names[::-1], "automargin": True,
-        "range": [-0.6, len(names) - 0.4],
-    }  # fmt: skip
+    value = (one.value or 0.0) / scale
+    low, high = sorted((value, value if one.p95 is None else one.p95 / scale))
+    told = f"median {value_text(one.value or 0.0, one.unit)}, {one.samples} repeats"
+    return row_point(report, artifact, value, (low, high), told)
 
 
 def predicted_charts(report: BuildReport) -> list[Chart]:
@@ -153,7 +147,7 @@ def _predicted_chart(
         ],
         130 + 30 * len(pairs),
         xaxis=axis,
-        yaxis=_names_axis([artifact for artifact, _, _ in pairs]),
+        yaxis=names_axis([artifact for artifact, _, _ in pairs]),
         legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0, "xanchor": "left"},
         margin={"l": 16, "r": 20, "t": 12, "b": 70},
     )
@@ -234,8 +228,6 @@ def other_workload(told: Measurement, came: Measurement) -> bool:
 
 def divergence_chart(report: BuildReport) -> Chart | None:
     """Mean divergence of each artifact from the reference; ``None`` where none was compared."""
-    import plotly.graph_objects as go
-
     known = [
         (artifact, artifact.divergence["answers"]["kl_nats"])
         for artifact in report.artifacts
@@ -243,25 +235,12 @@ def divergence_chart(report: BuildReport) -> Chart | None:
     ]
     if not known:
         return None
-    traces = [
-        go.Scatter(
-            x=[mean["value"]],
-            y=[plain(artifact.recipe)],
-            mode="markers",
-            name=plain(artifact.recipe),
-            marker={"size": 9, "color": colour(report, artifact)},
-            error_x={"type": "data", "array": [mean["se"] or 0.0], "color": colour(report, artifact), "width": 4},
-            hovertext=[f"<b>{plain(artifact.recipe)}</b><br>{mean['value']:.3g} nats"],
-            hoverinfo="text",
-        )
-        for artifact, mean in known
-    ]
     made = figure(
-        traces,
+        [_divergence(report, artifact, mean["value"], mean["se"] or 0.0) for artifact, mean in known],
         90 + 26 * len(known),
         showlegend=False,
         xaxis={"title": {"text": "KL(reference || artifact), nats"}, "rangemode": "tozero"},
-        yaxis=_names_axis([artifact for artifact, _ in known]),
+        yaxis=names_axis([artifact for artifact, _ in known]),
         margin={"l": 16, "r": 20, "t": 12, "b": 48},
     )
     return Chart(
@@ -271,3 +250,7 @@ def divergence_chart(report: BuildReport) -> Chart | None:
         grid_of(divergence_table(report), "Divergence from the reference"),
         "Over the tokens of the gold queries, with one standard error to each side.",
     )
+
+
+def _divergence(report: BuildReport, artifact: ArtifactReport, value: float, error: float) -> Any:
+    return row_point(report, artifact, value, (value - error, value + error), f"{value:.3g} nats")
