@@ -60,7 +60,8 @@ class Reach:
         attention: share of the bandwidth while it reads keys and values.
         attention_compute: share of the compute rate in a prompt's attention.
         rows: share of the compute rate in the products of the second and further rows of a step.
-        activations: share of the bandwidth in what a prompt's tokens move between products (norms, rotations, sums).
+        activations: share of the bandwidth in what a prompt's tokens move between products (norms, rotations, sums);
+            above 1 where the card's caches hold it.
         layer_s: that a layer waits between its kernels.
         host_layer_s: that the host needs to start a layer's kernels; 0 where it does not hold the device up.
     """
