@@ -141,10 +141,9 @@ def require_memory(runtime: Runtime, weight_bytes: int, device: str) -> None:
     """
     import psutil
 
-    facts = runtime.facts.get("cpu")
-    if device != "cpu" or facts is None:
+    if device != "cpu":
         return
-    needed, free = weight_bytes * facts.weight_expansion, psutil.virtual_memory().available
+    needed, free = weight_bytes * runtime.cpu_expansion, psutil.virtual_memory().available
     if needed > free:
         raise WorkbenchError(
             f"running it here takes about {needed / GIB:.0f} GiB of memory and {free / GIB:.0f} are free; "

@@ -237,25 +237,6 @@ class Session(ABC):
 
 
 @dataclass(frozen=True)
-class EngineFacts:
-    """What an engine adds to the plan's roofline on one backend; assumptions, not measurements.
-
-    Attributes:
-        bandwidth_share: part of the memory bandwidth that decoding reaches.
-        compute_share: part of the dense fp16 rate that reading a prompt reaches.
-        layer_overhead_s: fixed seconds per layer and token (kernel launches, Python).
-        overhead_bytes: memory of the engine itself (libraries, CUDA context, workspace).
-        weight_expansion: bytes in memory per byte on disk (2 where fp16 is computed in float32).
-    """
-
-    bandwidth_share: float
-    compute_share: float
-    layer_overhead_s: float
-    overhead_bytes: int
-    weight_expansion: float = 1.0
-
-
-@dataclass(frozen=True)
 class Held:
     """How an engine holds the weights of one format, in bytes; the parts are added up.
 
@@ -325,7 +306,7 @@ class Runtime(ABC):
         title: as its makers call it.
         requires: (module, pip line) pairs that must be importable.
         devices: devices it can use.
-        facts: by backend (``cuda``, ``metal``, ``cpu``), for the plan's predictions.
+        cpu_expansion: bytes in memory per byte on disk on a CPU; 2 where float16 is computed in float32.
         memory: by backend likewise.
     """
 
@@ -333,7 +314,7 @@ class Runtime(ABC):
     title: ClassVar[str]
     requires: ClassVar[tuple[tuple[str, str], ...]]
     devices: ClassVar[tuple[str, ...]]
-    facts: ClassVar[Mapping[str, EngineFacts]] = MappingProxyType({})
+    cpu_expansion: ClassVar[float] = 1.0
     memory: ClassVar[Mapping[str, MemoryFacts]] = MappingProxyType({})
 
     @abstractmethod

@@ -34,7 +34,6 @@ from workbench.runtimes._llama_server import GREEDY, Ask, complete, context_of, 
 from workbench.runtimes._llama_timing import time_slot, time_slots
 from workbench.runtimes.base import (
     Decoding,
-    EngineFacts,
     Generation,
     Held,
     LoadOptions,
@@ -277,14 +276,6 @@ class LlamaCpp(Runtime):
     devices = ("cpu", "cuda", "mps")
     # Fitted by eye to published llama-bench figures of 7B and 8B models on RTX 3090 and 4090, A100, M2 Pro and
     # Ultra, which they meet within 30%; the CPU's are assumptions.
-    facts = MappingProxyType(
-        {
-            "cuda": EngineFacts(0.9, 0.6, 5.5e-5, 500_000_000),
-            "metal": EngineFacts(0.95, 0.6, 1.8e-4, 300_000_000),
-            "cpu": EngineFacts(0.6, 0.6, 1e-5, 60_000_000),
-        }
-    )
-
     # Reads prompts in blocks of 512 tokens ("ubatch") and reserves room for the logits of each: 7B models of 32,000
     # tokens log a compute buffer of 70.5 MiB, those of 128,256 one of 258.5 MiB (512 x (vocabulary + width) x 4 bytes).
     # On a CPU logits are computed for the last token alone, and 4-bit matrices are held a second time, repacked.

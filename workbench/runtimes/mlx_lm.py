@@ -34,7 +34,6 @@ from workbench.quiet import quiet_libraries
 from workbench.runtimes._prompt_tokens import PromptTokens
 from workbench.runtimes.base import (
     Decoding,
-    EngineFacts,
     Generation,
     LoadOptions,
     MemoryFacts,
@@ -74,8 +73,6 @@ class MlxLm(Runtime):
     devices = ("cpu", "mps")
     # Assumptions for the plan, not measurements, for no Mac was at hand: a compiled graph of few kernels per layer, one
     # shared memory. With them a 4-bit 7B model writes about 70 tokens a second on an M2 Max (400 GB/s).
-    facts = MappingProxyType({"metal": EngineFacts(0.9, 0.55, 1e-4, 400_000_000)})
-
     memory = MappingProxyType(
         {
             "metal": MemoryFacts(

@@ -34,7 +34,6 @@ from workbench.runtimes._prompt_tokens import PromptTokens
 from workbench.runtimes._stops import Stops
 from workbench.runtimes.base import (
     Decoding,
-    EngineFacts,
     Generation,
     Held,
     LoadOptions,
@@ -73,12 +72,7 @@ class OnnxRuntime(Runtime):
     devices = ("cpu", "cuda")
     # Assumptions for the plan, not measurements. Whole graphs without Python between the layers, a kernel for each
     # node; on a CPU the weights are held in float32, or packed once more for its kernels.
-    facts = MappingProxyType(
-        {
-            "cuda": EngineFacts(0.6, 0.45, 1.5e-4, 1_000_000_000),
-            "cpu": EngineFacts(0.6, 0.5, 5e-5, 300_000_000, weight_expansion=2.0),
-        }
-    )
+    cpu_expansion = 2.0
 
     # The graph computes logits of all tokens and writes attention scores out.
     memory = MappingProxyType(

@@ -30,7 +30,6 @@ from workbench.runtimes._groups import common_prefix
 from workbench.runtimes._prompt_tokens import PromptTokens
 from workbench.runtimes.base import (
     Decoding,
-    EngineFacts,
     Generation,
     Held,
     LoadOptions,
@@ -67,13 +66,7 @@ class Transformers(Runtime):
     requires = (("transformers", "transformers"), ("torch", "torch"))
     devices = ("cpu", "cuda", "mps")
     # Assumptions for the plan, not measurements: one eager kernel launch after another, no fused decoding.
-    facts = MappingProxyType(
-        {
-            "cuda": EngineFacts(0.55, 0.45, 4e-4, 1_500_000_000),
-            "metal": EngineFacts(0.5, 0.4, 5e-4, 800_000_000),
-            "cpu": EngineFacts(0.6, 0.5, 1.5e-4, 600_000_000, weight_expansion=2.0),
-        }
-    )
+    cpu_expansion = 2.0
 
     # Prompts are read in one piece; beams share their prompt (``_decode.py``).
     memory = MappingProxyType(
