@@ -104,7 +104,7 @@ def test_evidence_decides_the_width():
 
     def width(profile, weights):
         figure = predicted(LLAMA_2_7B, weights, profile)["decode_tokens_per_s"]
-        return math.log(figure.interval[1] / figure.interval[0])
+        return round(math.log(figure.interval[1] / figure.interval[0]), 9)
 
     card = catalog.get_profile("rtx4090")
     stranger = card.model_copy(update={"name": "rtx4070"})
