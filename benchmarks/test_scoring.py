@@ -4,8 +4,9 @@
     WORKBENCH_SQL_EVAL=/path/to/sql-eval python -m pytest benchmarks/test_scoring.py -m peer
 
 What limits it: a connection per candidate, which Postgres answers by starting a process (``test_connection_alone``),
-and as many candidates at a time as there are processors. sql-eval connects for each query too, runs
-the golds again for each answer, and compares frames of pandas; the verdicts that mean the same must be the same.
+and as many candidates at a time as there are processors. sql-eval connects for each query too, runs the golds again for
+each answer, one answer at a time, and compares frames of pandas; ours has the golds' results from the warm-up on, as it
+has them for a second artifact. The verdicts that mean the same must be the same.
 """
 
 from __future__ import annotations
