@@ -13,12 +13,15 @@ import pytest
 from workbench import catalog, runtimes
 from workbench.artifact import Artifact, Manifest
 from workbench.checkpoint import open_checkpoint
-from workbench.errors import WorkbenchError
+from workbench.errors import UnsupportedWorkloadError, WorkbenchError
 from workbench.formats.base import ConversionContext
 from workbench.nano import MODEL_DIR, MODEL_NAME
 from workbench.plugins import member_names
+from workbench.prompt import PROMPTS
 from workbench.request import question_sets
 from workbench.runtimes.base import Decoding, Generation, LoadOptions, Session
+from workbench.schema_prompts import schema_prompts
+from workbench.workload import Workload
 
 STOP = ("```",)
 LIMIT = 120
@@ -192,3 +195,35 @@ def test_a_prompt_that_fills_the_context_is_refused(loaded, prompts, name, beams
     with pytest.raises(WorkbenchError, match="context") as refused:
         loaded(name).generate([prompts[0] * 8], Decoding(STOP, 8, beams))
     assert "\n" not in str(refused.value)
+
+
+NO_BEAMS = {"llama_cpp", "mlx_lm", "onnxruntime"}
+
+
+@pytest.mark.parametrize("name", [*EXACT, "mock"])
+@pytest.mark.parametrize(("batch", "beams"), [(1, 1), (3, 1), (1, 4), (2, 2)])
+def test_timing_writes_exactly_what_was_asked(loaded, name, batch, beams) -> None:
+    session, workload = loaded(name), Workload(400, 12, batch, beams)
+    asked = schema_prompts(workload, PROMPTS["nano"], session.prompt_tokens)
+    assert {session.prompt_tokens(prompt) for prompt in asked} == {400}
+    if beams > 1 and name in NO_BEAMS:
+        with pytest.raises(UnsupportedWorkloadError, match="no beam search"):
+            session.time_batch(asked, 12, beams)
+        return
+    timing = session.time_batch(asked, 12, beams)
+    assert (timing.prompt_tokens, timing.new_tokens, timing.batch, timing.beams) == (400, 12, batch, beams)
+    assert 0 < timing.ttft_s < timing.total_s
+    assert timing.prefill_tokens_per_s == pytest.approx(batch * 400 / timing.ttft_s)
+    assert timing.decode_tokens_per_s == pytest.approx(batch * 11 / (timing.total_s - timing.ttft_s))
+
+
+def test_prompts_of_different_lengths_are_not_timed_together(loaded, prompts) -> None:
+    with pytest.raises(WorkbenchError, match="equal length"):
+        loaded("transformers").time_batch(prompts[:2], 4)
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_the_context_is_the_models_at_most(loaded, name) -> None:
+    session = loaded(name)
+    assert session.context == 1024
+    assert session.room("SELECT") == 1024 - session.prompt_tokens("SELECT")
