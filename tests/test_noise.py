@@ -81,9 +81,15 @@ def test_a_machine_that_moved_between_runs_is_allowed_for():
 
 def test_a_percent_is_no_difference_however_surely_it_is_there():
     now, before = [0.01, 0.01001, 0.00999] * 3, [0.0, 0.00001, -0.00001] * 3
-    (one,) = holm([compare_runs(now, before)])
+    (one,) = holm([compare_paired(now, before)])
     assert one.p < 1e-6
     assert not one.called
+
+
+def test_two_runs_have_to_differ_by_more_than_two_artifacts_of_one():
+    now, before = [0.03, 0.03001, 0.02999] * 3, [0.0, 0.00001, -0.00001] * 3
+    assert holm([compare_paired(now, before)])[0].called
+    assert not holm([compare_runs(now, before)])[0].called
 
 
 def test_exactly_equal_series_are_no_difference():

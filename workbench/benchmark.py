@@ -21,7 +21,7 @@ from workbench.catalog import get_runtime
 from workbench.engine_process import require_memory
 from workbench.errors import ArtifactError, WorkbenchError
 from workbench.machine import Machine, describe
-from workbench.plugins import missing_requirements
+from workbench.plugins import installed_version, missing_requirements
 from workbench.progress import SILENT, Listener
 from workbench.prompt import PROMPTS
 from workbench.repeats import Repeats
@@ -30,6 +30,7 @@ from workbench.workload import Workload, named_workloads
 from workbench.yardstick import yardstick
 
 LEAST_PROCESSES = 3
+REPORTED_TOOLS = ("sqlcoder-workbench", "torch", "transformers", "xllamacpp", "onnxruntime", "mlx-lm", "numpy")
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,7 @@ def measure(
             for path, task, times in zip(artifacts, tasks, found, strict=True)
         ),
         yardsticks=tuple(yardsticks),
+        tool_versions={name: known for name in REPORTED_TOOLS if (known := installed_version(name))},
         seconds=time.perf_counter() - started,
     )
 

@@ -14,7 +14,7 @@ the median of its repeats (logarithms, because noise of time is a factor).
   between the two, a *yardstick* (``workbench/yardstick.py``) timed in both is allowed for in full.
 * Many figures are compared at once, so each p is corrected (Holm 1979): over a whole table of equal things, a
   difference is called in at most 1 of 100 runs. And whatever the test says, none is called inside the noise floor, or
-  below 2%.
+  below 2% (5% between two runs).
 
     verdicts = holm([compare_runs(now, before, allowance=0.01), ...])
 """
@@ -33,6 +33,8 @@ FAMILY_ERROR = 0.01
 # Below this nothing is called a difference: a change of the environment's size or of a path's length moves speed
 # as much (Mytkowicz et al.), and nobody chooses an artifact by it.
 LEAST_DIFFERENCE = math.log(1.02)
+# Of two runs: a yardstick does not see everything that changed in between (where in memory the pages of a file lie).
+LEAST_BETWEEN_RUNS = math.log(1.05)
 FEWEST = 2  # processes with which anything can be said
 
 
@@ -108,7 +110,7 @@ def compare_runs(now: Sequence[float], before: Sequence[float], allowance: float
         allowance: logarithm of the factor by which the machine itself changed between the runs.
         family: comparisons in the table, for the interval.
     """
-    floor = math.expm1(math.log1p(_common_floor(now, before)) + allowance)
+    floor = math.expm1(max(LEAST_BETWEEN_RUNS, math.log1p(_common_floor(now, before)) + allowance))
     gap = fmean(now) - fmean(before)
     if min(len(now), len(before)) < FEWEST:
         return Difference(math.exp(gap), (0.0, math.inf), 1.0, floor)
