@@ -55,7 +55,7 @@ class ArtifactUnderTest(ModelUnderTest):
 
     def answer(self, prompts: Sequence[str], decoding: Decoding, tell: Tell, listener: Listener) -> None:
         """Run its engine once for all prompts; see ``ModelUnderTest.answer``."""
-        require_memory(self._runtime, self._artifact.manifest.weight_bytes, self._device())
+        require_memory(self._runtime, self._artifact.manifest, self._device())
         longest = max(len(prompt.encode()) for prompt in prompts)  # no tokenizer makes more tokens than bytes
         task = TrialTask(
             artifact=str(self._artifact.path),

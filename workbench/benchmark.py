@@ -128,7 +128,7 @@ def _task(
         raise WorkbenchError(
             f"{runtime.title}, which runs {artifact.path}, has no {device}; choose {' or '.join(runtime.devices)}"
         )
-    require_memory(runtime, manifest.weight_bytes, device)
+    require_memory(runtime, manifest, device)
     return TimingTask(
         artifact=str(artifact.path),
         runtime=runtime.name,

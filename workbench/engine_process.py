@@ -22,9 +22,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
+from workbench.artifact import Manifest
 from workbench.errors import WorkbenchError
 from workbench.hardware import GIB
-from workbench.runtimes.base import Runtime
+from workbench.memory import least_bytes
+from workbench.runtimes.base import FALLBACK_MEMORY, Runtime
 
 END_S = 5.0
 TOLD_LINES = 3  # of what a process that died had printed
@@ -133,7 +135,7 @@ def _exit_with_parent() -> None:
     os._exit(1)
 
 
-def require_memory(runtime: Runtime, weight_bytes: int, device: str) -> None:
+def require_memory(runtime: Runtime, manifest: Manifest, device: str) -> None:
     """Refuse to load what this machine's memory cannot hold: it would swap for hours or be killed.
 
     Raises:
@@ -143,7 +145,8 @@ def require_memory(runtime: Runtime, weight_bytes: int, device: str) -> None:
 
     if device != "cpu":
         return
-    needed, free = weight_bytes * runtime.cpu_expansion, psutil.virtual_memory().available
+    facts = runtime.memory.get("cpu", FALLBACK_MEMORY)
+    needed, free = least_bytes(manifest, facts), psutil.virtual_memory().available
     if needed > free:
         raise WorkbenchError(
             f"running it here takes about {needed / GIB:.0f} GiB of memory and {free / GIB:.0f} are free; "

@@ -20,10 +20,12 @@ Example::
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from workbench.architecture import MODULES
+from workbench.artifact import Manifest
 from workbench.checkpoint import Checkpoint
 from workbench.recipe import Recipe
 from workbench.runtimes.base import Held, MemoryFacts
@@ -45,6 +47,7 @@ class Weights:
         head: weights of a head of its own; 0 where it is the embedding.
         other: positions, norms and biases.
         widest: weights of the largest matrix inside a block.
+        mask: bytes of a StarCoder's causal mask, for engines that keep it.
         gated: whether the MLP has a gate (SwiGLU), which keeps one more activation alive.
     """
 
@@ -54,6 +57,7 @@ class Weights:
     head: int
     other: int
     widest: int
+    mask: int
     gated: bool
 
     @property
@@ -80,6 +84,7 @@ def weigh(checkpoint: Checkpoint) -> Weights:
         head=head,
         other=checkpoint.parameters - sum(linears) - embedding - head,
         widest=max(linears, default=0),
+        mask=model_shape(checkpoint.config).context ** 2 if checkpoint.architecture == "gpt_bigcode" else 0,
         gated=any(name.endswith("gate_proj.weight") for name in sizes),
     )
 
@@ -91,8 +96,8 @@ class MemoryParts:
     Attributes:
         resident_weight_bytes: weights as the engine holds them.
         kv_cache_bytes: keys and values of all sequences.
-        activation_bytes: what is alive while a prompt is read, logits included; where loading takes more than cache and
-            activations together, what it takes beyond the cache.
+        activation_bytes: what is alive beside the cache while a prompt is read, logits included; more where loading or
+            the growth of the cache takes more.
         overhead_bytes: the engine itself.
     """
 
@@ -116,6 +121,7 @@ class MemoryModel:
         facts: of the engine.
         resident: bytes of the weights as the engine holds them.
         loading: bytes beside them that are given back when all is loaded.
+        read: bytes of the weights that a step of decoding reads: without copies that only lie there.
         layer: bytes of a float copy of a quantized matrix while it is used.
         new_tokens: of an answer, which the beams of a search do not share.
     """
@@ -123,6 +129,7 @@ class MemoryModel:
     weights: Weights
     facts: MemoryFacts
     resident: int
+    read: int
     loading: int
     layer: int
     new_tokens: int
@@ -130,12 +137,13 @@ class MemoryModel:
     def parts(self, context: int, batch: int = 1, beams: int = 1) -> MemoryParts:
         """Bytes while ``batch`` prompts are answered that fill the context together with their answers."""
         cache = self._cache(context, batch, beams)
-        activations = max(self._activations(context, batch, beams), self.loading - cache)
-        return MemoryParts(self.resident, cache, activations, self.facts.overhead_bytes)
+        other = max(self._beside(cache, context, batch, beams), self.loading - cache)
+        return MemoryParts(self.resident, cache, other, self.facts.overhead_bytes)
 
     def peak(self, context: int, batch: int = 1, beams: int = 1) -> int:
         """The sum of ``parts``."""
-        used = self._cache(context, batch, beams) + self._activations(context, batch, beams)
+        cache = self._cache(context, batch, beams)
+        used = cache + self._beside(cache, context, batch, beams)
         return self.resident + self.facts.overhead_bytes + max(used, self.loading)
 
     def largest_context(self, usable: int, limit: int, batch: int = 1, beams: int = 1) -> int:
@@ -152,6 +160,12 @@ class MemoryModel:
         more = {"nothing": 0, "answer": min(self.new_tokens, context), "prompt": tokens}[facts.beam_cache]
         return batch * (tokens + (beams - 1) * more) * self.weights.shape.kv_cache_bytes(1, facts.cache_bytes)
 
+    def _beside(self, cache: int, context: int, batch: int, beams: int) -> int:
+        """What lies beside a cache: activations while the prompt is read, the grown cache's blocks after that."""
+        most = self.facts.cache_growth
+        growth = cache if most < 0 else min(cache, 2 * self.weights.shape.layers * most)
+        return max(self._activations(context, batch, beams), growth)
+
     def _activations(self, context: int, batch: int, beams: int) -> int:
         facts, shape = self.facts, self.weights.shape
         at_once = context if facts.block is None else min(context, facts.block)
@@ -161,7 +175,7 @@ class MemoryModel:
         scores = int(facts.scores * batch * shape.heads * at_once * context) * facts.element_bytes
         told = max(rows if facts.logits == "all" else batch, batch * beams)
         logits = facts.logit_copies * told * shape.vocab * _LOGIT_BYTES + rows * shape.hidden * facts.element_bytes
-        return max(block, scores, logits)
+        return max(block, scores, logits) if facts.one_buffer else block + max(scores, logits)
 
 
 def memory_model(
@@ -176,7 +190,7 @@ def memory_model(
         facts: of the engine on the backend.
         new_tokens: of an answer.
     """
-    held = _held(recipe, facts)
+    held = _held(recipe.format, recipe.options, facts)
     parts = (
         held.file * file_bytes,
         held.linear * weights.linear,
@@ -184,14 +198,22 @@ def memory_model(
         held.embedding * (weights.embedding if weights.head else 0),
         held.other * weights.other,
     )
+    read = int(sum(parts))
     layer = held.layers * weights.widest * facts.element_bytes
-    return MemoryModel(weights, facts, int(sum(parts)), int(held.loading * file_bytes), int(layer), new_tokens)
+    resident = read + int(held.repacked * weights.linear) + facts.mask * weights.mask
+    return MemoryModel(weights, facts, resident, read, int(held.loading * file_bytes), int(layer), new_tokens)
 
 
-def _held(recipe: Recipe, facts: MemoryFacts) -> Held:
-    """How the engine holds the weights of a recipe: by variant, by format, or as all others."""
-    variants = [f"{recipe.format}/{recipe.options[key]}" for key in _VARIANTS if key in recipe.options]
-    found = next((facts.held[key] for key in (*variants, recipe.format, "") if key in facts.held), None)
+def least_bytes(manifest: Manifest, facts: MemoryFacts) -> int:
+    """Bytes that an artifact's weights take at the least once they are loaded, by its manifest alone."""
+    held = _held(manifest.format, manifest.recipe.get("options") or {}, facts)
+    return max(manifest.weight_bytes, int(held.file * manifest.weight_bytes + held.linear * manifest.parameters))
+
+
+def _held(name: str, options: Mapping[str, Any], facts: MemoryFacts) -> Held:
+    """How the engine holds the weights of a format: by its variant, by itself, or as all others."""
+    variants = [f"{name}/{options[key]}" for key in _VARIANTS if key in options]
+    found = next((facts.held[key] for key in (*variants, name, "") if key in facts.held), None)
     return found or Held(file=1.0)
 
 

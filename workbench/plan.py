@@ -120,19 +120,20 @@ class Planner:
         fits = verdict != "does not fit"
         lacking = _lacking(recipe)
         need_text = f"needs about {need / GIB:.1f} of {usable / GIB:.1f} usable GiB at {_load_text(ask)}"
-        generations = self._speeds(profile, recipe, memory)
+        speeds = self._speeds(profile, recipe, memory)
         return PlannedArtifact(
             recipe=recipe,
             build=fits and lacking is None,
             reason=lacking if fits and lacking else f"{verdict}: {need_text}",
             fits=fits,
-            predictions=(*self._sizes(recipe, memory), *(generations[0].predictions if generations else ())),
+            predictions=(*self._sizes(recipe, memory), *(speeds[0].predictions if speeds else ())),
             verdict=verdict,
             nearest=None if fits else nearest_fit(self._served, recipe, profile, ask),
             largest_context=memory.largest_context(usable, self._limit, ask.batch, ask.beams),
             largest_batch=memory.largest_batch(usable, ask.context, ask.beams),
             build_cost=self._cost(recipe),
-            generations=generations,
+            exact=format_of(recipe)[0].size_is_exact(self._served.checkpoint),
+            generations=speeds,
         )
 
     def _sizes(self, recipe: Recipe, memory: MemoryModel) -> list[Measurement]:
@@ -159,7 +160,7 @@ class Planner:
         found = []
         for one in self._experience.generations(runtime, profile):
             engine = f"{runtime}@{one.name}"
-            speeds = predict_speed(self._served.shape, parameters, memory.resident, profile, engine, self._workload)
+            speeds = predict_speed(self._served.shape, parameters, memory.read, profile, engine, self._workload)
             learnt = self._experience.learnt(speeds, runtime, profile, parameters)
             found += [Generation(one.name, one.since, learnt)] if speeds else []
         return tuple(found)

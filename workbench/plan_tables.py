@@ -56,8 +56,8 @@ def _speed_clause(plan: Plan, row: PlannedArtifact) -> str:
 
 
 def _quickest_clause(plan: Plan, best: PlannedArtifact) -> str:
-    """What answers soonest of what fits, if that is another one."""
-    timed = [row for row in plan.rows if row.fits and row.predicted("question_s") is not None]
+    """What answers soonest of what fits and is built by default, if that is another one."""
+    timed = [row for row in plan.rows if row.fits and row.recipe.default and row.predicted("question_s") is not None]
     quickest = min(timed, key=lambda row: row.predicted("question_s") or 0.0, default=best)
     if quickest is best:
         return ""

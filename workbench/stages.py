@@ -97,7 +97,7 @@ def run_task(work: Work, planned: PlannedArtifact, artifact: Artifact, task: Tri
 
 def check_memory(planned: PlannedArtifact, artifact: Artifact, device: str) -> None:
     """Refuse to load what this machine's memory cannot hold; see ``engine_process.require_memory``."""
-    require_memory(catalog.get_runtime(planned.recipe.runtime), artifact.manifest.weight_bytes, device)
+    require_memory(catalog.get_runtime(planned.recipe.runtime), artifact.manifest, device)
 
 
 def conform_all(

@@ -246,6 +246,7 @@ class Held:
         head: for each weight of the output matrix, be it the embedding's or its own.
         embedding: for each weight of a token embedding that is not the head.
         other: for each position, norm and bias.
+        repacked: for each weight of the matrices, of a copy in another order; the first one is then not read again.
         loading: for each byte of the weight files while they are read, given back when all is loaded.
         layers: float copies of the widest matrix alive while a quantized one is used.
     """
@@ -255,6 +256,7 @@ class Held:
     head: float = 0.0
     embedding: float = 0.0
     other: float = 0.0
+    repacked: float = 0.0
     loading: float = 0.0
     layers: float = 0.0
 
@@ -270,6 +272,8 @@ class MemoryFacts:
             ``bits``); ``""`` for all others, which are kept as in the file where nothing is said.
         cache_bytes: of one element of the key-value cache.
         cache_step: tokens by which the cache grows.
+        cache_growth: bytes of a block of the cache up to which the old and the grown one of every layer lie side by
+            side: those that pass through the allocator's heap; -1: of any size; 0: they do not.
         beam_cache: what a further beam adds to the cache: ``nothing`` (beams take turns), its ``answer`` alone, or the
             ``prompt`` too.
         element_bytes: of one activation.
@@ -278,6 +282,8 @@ class MemoryFacts:
         scores: matrices of attention scores (query heads x tokens x tokens) alive at a time; 0 with fused attention.
         logits: rows of logits that a prompt leaves: of ``all`` tokens computed at a time, or of the ``last`` one.
         logit_copies: of these.
+        mask: whether a StarCoder's causal mask is kept, a byte for each pair of tokens of the model's context.
+        one_buffer: whether logits are made where the block's activations were.
     """
 
     overhead_bytes: int
@@ -285,6 +291,7 @@ class MemoryFacts:
     held: Mapping[str, Held] = field(default_factory=dict)
     cache_bytes: int = 2
     cache_step: int = 1
+    cache_growth: int = 0
     beam_cache: Literal["nothing", "answer", "prompt"] = "prompt"
     element_bytes: int = 2
     inner_rows: tuple[float, float] = (3.0, 2.0)
@@ -292,6 +299,8 @@ class MemoryFacts:
     scores: float = 0.0
     logits: Literal["all", "last"] = "last"
     logit_copies: int = 1
+    mask: bool = False
+    one_buffer: bool = False
 
 
 # An engine that states nothing for a backend is taken for a middling one.
@@ -306,15 +315,13 @@ class Runtime(ABC):
         title: as its makers call it.
         requires: (module, pip line) pairs that must be importable.
         devices: devices it can use.
-        cpu_expansion: bytes in memory per byte on disk on a CPU; 2 where float16 is computed in float32.
-        memory: by backend likewise.
+        memory: what it holds, by backend (``cuda``, ``metal``, ``cpu``), for the plan's predictions.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     requires: ClassVar[tuple[tuple[str, str], ...]]
     devices: ClassVar[tuple[str, ...]]
-    cpu_expansion: ClassVar[float] = 1.0
     memory: ClassVar[Mapping[str, MemoryFacts]] = MappingProxyType({})
 
     @abstractmethod

@@ -290,6 +290,7 @@ class LlamaCpp(Runtime):
                 inner_rows=(2.0, 1.0),
                 block=512,
                 logits="all",
+                one_buffer=True,
             ),
             "metal": MemoryFacts(
                 150_000_000,
@@ -300,16 +301,17 @@ class LlamaCpp(Runtime):
                 inner_rows=(2.0, 1.0),
                 block=512,
                 logits="all",
+                one_buffer=True,
             ),
             "cpu": MemoryFacts(
-                50 << 20,
+                60 << 20,
                 "resident sets of models of 0.16 to 1.1 billion weights on Linux",
                 held=MappingProxyType(
                     {
                         "": Held(file=1.0),
-                        "gguf/q4_k_m": Held(file=1.0, linear=0.417),
-                        "gguf/q4_k_s": Held(file=1.0, linear=0.5),
-                        "gguf/q4_0": Held(file=1.0, linear=0.5625),
+                        "gguf/q4_k_m": Held(file=1.0, repacked=0.45),
+                        "gguf/q4_k_s": Held(file=1.0, repacked=0.52),
+                        "gguf/q4_0": Held(file=1.0, repacked=0.5625),
                     }
                 ),
                 cache_step=256,

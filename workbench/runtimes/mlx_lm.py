@@ -71,8 +71,6 @@ class MlxLm(Runtime):
     title = "mlx-lm"
     requires = (("mlx_lm", "mlx-lm"), ("mlx", "mlx" if sys.platform == "darwin" else "mlx[cpu]"))
     devices = ("cpu", "mps")
-    # Assumptions for the plan, not measurements, for no Mac was at hand: a compiled graph of few kernels per layer, one
-    # shared memory. With them a 4-bit 7B model writes about 70 tokens a second on an M2 Max (400 GB/s).
     memory = MappingProxyType(
         {
             "metal": MemoryFacts(

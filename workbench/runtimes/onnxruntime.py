@@ -70,17 +70,14 @@ class OnnxRuntime(Runtime):
     title = "ONNX Runtime"
     requires = (("onnxruntime", "onnxruntime"), ("transformers", "transformers"))
     devices = ("cpu", "cuda")
-    # Assumptions for the plan, not measurements. Whole graphs without Python between the layers, a kernel for each
-    # node; on a CPU the weights are held in float32, or packed once more for its kernels.
-    cpu_expansion = 2.0
-
     # The graph computes logits of all tokens and writes attention scores out.
     memory = MappingProxyType(
         {
             "cuda": MemoryFacts(
                 1_000_000_000,
                 "context of 0.5 GB, cuBLAS, cuDNN and the arena's growth by powers of two",
-                scores=2.0,
+                cache_growth=-1,
+                scores=2.3,
                 logits="all",
             ),
             "cpu": MemoryFacts(
@@ -88,13 +85,14 @@ class OnnxRuntime(Runtime):
                 "resident sets of models of 0.16 to 1.1 billion weights on Linux",
                 held=MappingProxyType(
                     {
-                        "": Held(file=1.0, linear=0.0625, head=0.0625),
+                        "": Held(file=1.0, linear=0.0625, head=0.0625, embedding=3.0),
                         "onnx/fp16": Held(linear=4.0, head=4.0, embedding=2.0, other=2.0, loading=0.1),
                     }
                 ),
                 cache_bytes=4,
+                cache_growth=-1,  # what a step reads and what it leaves are different tensors
                 element_bytes=4,
-                scores=2.0,
+                scores=2.3,
                 logits="all",
                 logit_copies=3,
             ),

@@ -65,9 +65,6 @@ class Transformers(Runtime):
     title = "Hugging Face transformers"
     requires = (("transformers", "transformers"), ("torch", "torch"))
     devices = ("cpu", "cuda", "mps")
-    # Assumptions for the plan, not measurements: one eager kernel launch after another, no fused decoding.
-    cpu_expansion = 2.0
-
     # Prompts are read in one piece; beams share their prompt (``_decode.py``).
     memory = MappingProxyType(
         {
@@ -76,10 +73,11 @@ class Transformers(Runtime):
                 "context of 0.5 GB, cuBLAS workspaces (pytorch.org, CUDA semantics), rest of the allocator's blocks",
                 held=MappingProxyType({"": Held(file=1.0), "int8": Held(file=1.0, layers=2.0)}),
                 beam_cache="answer",
+                mask=True,
             ),
             "metal": MemoryFacts(700_000_000, "an assumption: the CPU's and Metal's own", beam_cache="answer"),
             "cpu": MemoryFacts(
-                430 << 20,
+                410 << 20,
                 "resident sets of models of 0.16 to 1.1 billion weights on Linux",
                 held=MappingProxyType(
                     {
@@ -88,8 +86,11 @@ class Transformers(Runtime):
                     }
                 ),
                 cache_bytes=4,
+                cache_growth=32 << 20,  # glibc's largest block that is not mapped on its own
                 beam_cache="answer",
                 element_bytes=4,
+                inner_rows=(4.0, 4.0),
+                mask=True,
             ),
         }
     )
