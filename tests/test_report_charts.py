@@ -74,6 +74,20 @@ def test_an_axis_of_accuracy_holds_every_interval(counts):
     assert -0.02 < low < high < 1.02
 
 
+def test_a_difference_of_nothing_does_not_fill_the_axis():
+    original = big_report(2, 100)
+    close = [
+        replace(one, measurements=(Measurement("peak_memory_bytes", size, "bytes", "measured", "here"),))
+        for one, size in zip(original.artifacts, (64.75 * 1024**2, 65.0 * 1024**2), strict=True)
+    ]
+    chart = tradeoff_chart(replace(original, artifacts=tuple(close)), "heldout", MEMORY)
+    low, high = chart.figure["layout"]["xaxis"]["range"]
+    assert low < 64.75 - 5
+    assert high > 65 + 5
+    wide = tradeoff_chart(big_report(3, 100, kind="predicted"), "heldout", MEMORY).figure["layout"]["xaxis"]["range"]
+    assert wide[0] < 0.8 * 838 < 1.3 * 900 < wide[1]  # MiB, intervals included
+
+
 def test_values_far_apart_are_told_on_a_logarithmic_axis():
     assert value_axis([1.0, 19.0]) == {"rangemode": "tozero"}
     assert value_axis([]) == {"rangemode": "tozero"}

@@ -113,9 +113,18 @@ def tradeoff_chart(report: BuildReport, question_set: str, trade: Trade) -> Char
 
 
 def _cost_axis(points: Sequence[_Point], scale: float) -> dict[str, Any]:
-    """Of memory or speed: logarithmic where they lie far apart, else no longer than the points need."""
+    """Of memory or speed: logarithmic where they lie far apart, else as long as the points with their intervals need.
+
+    It spans a fifth of the largest value at least, for less would make a difference of nothing look like one.
+    """
     axis = value_axis([point.value for point in points], scale)
-    return axis if axis.get("type") == "log" else {"zeroline": False}
+    if axis.get("type") == "log":
+        return axis
+    ends = [end / scale for point in points for end in (point.value, *(point.cost.interval or ()))]
+    low, high = min(ends), max(ends)
+    missing = max(0.0, 0.2 * high - (high - low)) / 2
+    room = 0.06 * (high - low + 2 * missing)
+    return {"range": [max(0.0, low - missing - room), high + missing + room], "zeroline": False}
 
 
 def _marker_note(points: Sequence[_Point]) -> str:
