@@ -66,7 +66,7 @@ def test_divergences_carry_standard_errors():
 
 def test_params_name_recipe_options_and_digests():
     run = child(artifact("a"), recommended="a")
-    assert run.params["option.bits"] == "4"
+    assert run.params["recipe.bits"] == "4"
     assert run.params["source_digest"] == "d"
     assert run.params["beams"] == "1"
     assert run.tags["recommended"] == "true"

@@ -20,6 +20,7 @@ from workbench.convert import Made
 from workbench.divergences import diverge_all, with_divergences
 from workbench.errors import WorkbenchError
 from workbench.ledger_entries import keep_in_ledger
+from workbench.plots import write_plots
 from workbench.progress import SILENT, Listener
 from workbench.reference import find_reference, noise_floor, run_again
 from workbench.report import BuildReport, read_report
@@ -111,6 +112,7 @@ def _record(work: Work, report: BuildReport, made: dict[str, Outcome[Made]]) -> 
 
     work.listener.step("Record in MLflow")
     artifacts = {name: one.artifact for name, one in made.items() if not isinstance(one, WorkbenchError)}
+    write_plots(report, work.report_folder)
     tracked = tracked_build(report, work.report_folder, artifacts)
     receipt = TRACKER.log_build(tracked, work.request.tracking_uri, work.request.out, work.request.log_weights)
     work.listener.note(f"{receipt.uri}, experiment {tracked.experiment!r}, run {receipt.parent_run_id}")

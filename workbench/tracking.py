@@ -14,13 +14,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from workbench.artifact import MANIFEST_NAME, Artifact, Manifest, sha256_json
+from workbench.plots import PLOTS_NAME
 from workbench.report import ArtifactReport, BuildReport, with_verdict
+from workbench.report_html import PAGE_NAME
 from workbench.tables import LEGEND, comparison_table
 from workbench.tracked_metrics import artifact_metrics, noise_metrics
 from workbench.trackers.base import VARIANT, TrackedBuild, TrackedChoice, TrackedDataset, TrackedModel, TrackedRun
 from workbench.work import MAX_NEW_TOKENS
 
-REPORT_FILES = ("report.html", "report.md", "report.json")
+REPORT_FILES = (PAGE_NAME, "report.md", "report.json", PLOTS_NAME)
 QUESTION_COLUMNS = ("question", "query", "db_name", "query_category")
 NO_GATE = "none"
 
@@ -30,7 +32,7 @@ def tracked_build(report: BuildReport, folder: Path, artifacts: Mapping[str, Art
 
     Args:
         report: the finished report.
-        folder: holds ``report.json``, ``report.md`` and ``predictions/``.
+        folder: holds ``REPORT_FILES`` and ``predictions/``; what is missing is left out.
         artifacts: by recipe name.
     """
     name = short_name(report.model)
@@ -117,7 +119,7 @@ def _calibration(manifest: Manifest) -> list[TrackedDataset]:
 
 def _child(report: BuildReport, one: ArtifactReport, folder: Path, artifact: Artifact) -> TrackedRun:
     manifest = artifact.manifest
-    options = {f"option.{key}": str(value) for key, value in manifest.recipe["options"].items()}
+    options = {f"recipe.{key}": str(value) for key, value in manifest.recipe["options"].items()}
     predictions = [folder / "predictions" / f"{one.recipe}.{scored.question_set}.jsonl" for scored in one.sets]
     tags = {
         "model": short_name(report.model),
@@ -181,7 +183,7 @@ def _model(report: BuildReport, one: ArtifactReport, manifest: Manifest, tags: M
         "bits_per_weight": f"{manifest.bits_per_weight:.4g}",
         "runtime": str(manifest.recipe.get("runtime")),
         "source_digest": str(manifest.source["digest"]),
-        "sha256": json.dumps({entry.path: entry.sha256 for entry in manifest.files}),
+        "weights.sha256": json.dumps({entry.path: entry.sha256 for entry in manifest.files}),
     }
     serving = {
         "context": report.context,
@@ -195,7 +197,7 @@ def _model(report: BuildReport, one: ArtifactReport, manifest: Manifest, tags: M
         build_key=manifest.build_key,
         profile=report.profile,
         tags=facts,
-        description=f"`{one.recipe}` ({manifest.format}, {manifest.bits_per_weight:.3g} bits a weight, "
+        description=f"{one.recipe} ({manifest.format}, {manifest.bits_per_weight:.3g} bits a weight, "
         f"{manifest.weight_bytes:,} bytes). {manifest.recipe.get('description', '')}",
         serving=serving,
     )

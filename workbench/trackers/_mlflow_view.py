@@ -51,7 +51,7 @@ def view_state(question_set: str, predicted: bool, before: str = "") -> str:
     state = {
         "selectedColumns": columns,
         "columnOrder": columns,
-        "columnWidths": {name: max(_LEAST_PIXELS, 45 + 8 * len(name.split("`")[1])) for name in columns},
+        "columnWidths": {name: max(_LEAST_PIXELS, 45 + 7 * len(name.split("`")[1])) for name in columns},
         # One row per variant and profile, without the builds above them, which hold no figures to compare.
         "searchFilter": f"tags.kind = '{VARIANT}' and tags.{LATEST} = 'true'",
         "orderByKey": f"metrics.`{accuracy}`",

@@ -1,0 +1,39 @@
+from pathlib import Path
+
+from reports import artifact, report, set_scores
+
+from workbench.measure import Measurement
+from workbench.plots import tradeoff_plot, write_plots
+from workbench.report_charts import MEMORY
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def costing(name: str, right: int, size: float, kind: str = "measured"):
+    memory = Measurement("peak_memory_bytes", size, "bytes", kind, "here")
+    return artifact(name, sets=(set_scores(right),), measurements=(memory,))
+
+
+def test_only_what_has_figures_is_drawn(tmp_path: Path) -> None:
+    built = report(costing("a", 90, 3 * 2**30), artifact("b", sets=()))
+    (path,) = write_plots(built, tmp_path)
+    assert path == tmp_path / "plots" / "accuracy_against_peak_memory.png"
+    assert path.read_bytes().startswith(PNG)
+    assert write_plots(report(artifact("b", sets=())), tmp_path) == []
+    assert not path.exists()
+
+
+def test_nothing_and_everything_right_are_drawn(tmp_path: Path) -> None:
+    assert write_plots(report(costing("a", 100, 2.0), costing("b", 0, 1.0)), tmp_path)
+
+
+def test_a_plot_shows_each_artifact_at_its_place_and_says_what_is_predicted() -> None:
+    axes = tradeoff_plot(report(costing("a", 90, 3 * 2**30), costing("b", 80, 2**30, "predicted")), MEMORY).axes[0]
+    drawn = {bars.get_label(): bars.lines[0] for bars in axes.containers}
+    assert [float(drawn["a"].get_xdata()[0]), float(drawn["a"].get_ydata()[0])] == [3.0, 90.0]
+    assert drawn["b"].get_markerfacecolor() == "white" != drawn["a"].get_markerfacecolor()
+    assert axes.get_xlabel() == "Peak memory, GiB"
+    (front,) = [line for line in axes.lines if line.get_linestyle() == ":"]
+    assert [float(value) for value in front.get_xdata()] == [1.0, 3.0]
+    alone = tradeoff_plot(report(costing("b", 80, 2**30, "predicted")), MEMORY).axes[0]
+    assert alone.get_xlabel() == "Peak memory (predicted), GiB"
