@@ -4,7 +4,7 @@ from reports import artifact, report, set_scores
 
 from workbench.measure import Measurement
 from workbench.plots import tradeoff_plot, write_plots
-from workbench.report_charts import MEMORY
+from workbench.tradeoff_charts import MEMORY
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -15,7 +15,7 @@ def costing(name: str, right: int, size: float, kind: str = "measured"):
 
 
 def test_only_what_has_figures_is_drawn(tmp_path: Path) -> None:
-    built = report(costing("a", 90, 3 * 2**30), artifact("b", sets=()))
+    built = report(costing("a", 90, 3 * 2**30), costing("c", 90, float("nan")), artifact("b", sets=()))
     (path,) = write_plots(built, tmp_path)
     assert path == tmp_path / "plots" / "accuracy_against_peak_memory.png"
     assert path.read_bytes().startswith(PNG)

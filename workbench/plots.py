@@ -1,7 +1,7 @@
 """Plots as plain pictures, for pages that show files but run no scripts, such as MLflow's artifact viewer.
 
-The report's page has the same charts, to be zoomed and read out (``workbench/report_charts.py``); these are for a look
-in passing. Right answers, with their 95% interval, against memory and against decoding speed; a filled marker is
+The report's page has the same charts, to be zoomed and read out (``workbench/tradeoff_charts.py``); these are for a
+look in passing. Right answers, with their 95% interval, against memory and against decoding speed; a filled marker is
 measured, a hollow one predicted; the dotted line joins the Pareto front.
 
     write_plots(report, Path("artifacts/m/reports/cpu"))    # [.../plots/accuracy_against_peak_memory.png, ...]
@@ -9,15 +9,17 @@ measured, a hollow one predicted; the dotted line joins the Pareto front.
 
 from __future__ import annotations
 
+import math
 import shutil
 from pathlib import Path
 from typing import Any
 
+from workbench.chart_parts import PALETTE, axis_scale
 from workbench.measure import Measurement, Score
 from workbench.pareto import pareto_front
 from workbench.report import BuildReport
-from workbench.report_charts import DECODE, MEMORY, PALETTE, Trade, axis_scale
 from workbench.storage import storage_error
+from workbench.tradeoff_charts import DECODE, MEMORY, Trade
 
 PLOTS_NAME = "plots"
 _INCHES, _DOTS = (7.2, 4.4), 110
@@ -52,7 +54,8 @@ def tradeoff_plot(report: BuildReport, trade: Trade) -> Any | None:
     points = [
         (artifact.recipe, artifact.sets[0].overall, cost)
         for artifact in report.artifacts
-        if artifact.sets and artifact.sets[0].overall.total and (cost := artifact.measurement(trade.name))
+        if artifact.sets and artifact.sets[0].overall.total
+        if (cost := artifact.measurement(trade.name)) and math.isfinite(cost.value or 0.0)
     ]
     if not points:
         return None
