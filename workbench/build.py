@@ -116,6 +116,9 @@ def _record(work: Work, report: BuildReport, made: dict[str, Outcome[Made]]) -> 
     tracked = tracked_build(report, work.report_folder, artifacts)
     receipt = TRACKER.log_build(tracked, work.request.tracking_uri, work.request.out, work.request.log_weights)
     work.listener.note(f"{receipt.uri}, experiment {tracked.experiment!r}, run {receipt.parent_run_id}")
+    if receipt.compare_page.startswith("http"):  # a local store's pages come with `workbench ui`, which names them
+        work.listener.note(f"all runs: {receipt.runs_page}")
+        work.listener.note(f"these side by side: {receipt.compare_page}")
     if receipt.versions:
         said = ", ".join(f"{recipe} is version {version}" for recipe, version in receipt.versions.items())
         work.listener.note(f"registered model {tracked.choice.model if tracked.choice else ''!r}: {said}")

@@ -10,7 +10,7 @@ from tracked_artifacts import build_of, child, mock_artifact
 
 from workbench.trackers._mlflow_registry import alias_name, model_name
 from workbench.trackers.base import TrackedBuild, TrackingReceipt
-from workbench.trackers.mlflow import TRACKER
+from workbench.trackers.mlflow import TRACKER, ui_pages
 
 
 def record(build: TrackedBuild, store: Path, log_weights: bool = False) -> TrackingReceipt:
@@ -135,3 +135,14 @@ def test_any_name_is_one_mlflow_takes(name: str) -> None:
     _validate_logged_model_name(model_name(name))
     _validate_model_alias_name(alias_name(name))
     _validate_model_alias_name_reserved(alias_name(name))
+
+
+def test_ui_names_the_pages_of_the_last_build(blank_store: Path) -> None:
+    q4 = mock_artifact(blank_store / "q4")
+    older = record(build_of(child(q4), recommended="q4"), blank_store)
+    newer = record(build_of(child(q4), recommended="q4"), blank_store)
+    pages = ui_pages(blank_store, None, 5001)
+    assert set(pages) == {"sqlcoder-workbench/tiny", "sqlcoder-workbench/tiny, side by side"}
+    assert pages["sqlcoder-workbench/tiny"] == f"http://127.0.0.1:5001{newer.runs_page}"
+    assert newer.child_run_ids[0] in pages["sqlcoder-workbench/tiny, side by side"]
+    assert older.child_run_ids[0] not in pages["sqlcoder-workbench/tiny, side by side"]

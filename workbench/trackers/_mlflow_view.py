@@ -34,6 +34,11 @@ def accuracy_metric(question_set: str) -> str:
     return f"{question_set}/sql_accuracy_ratio"
 
 
+def latest_variants() -> str:
+    """MLflow's search for the variants of each profile's last build."""
+    return f"tags.kind = '{VARIANT}' and tags.{LATEST} = 'true'"
+
+
 def view_state(question_set: str, predicted: bool, before: str = "") -> str:
     """The saved view: which columns, in which order, and which charts.
 
@@ -53,7 +58,7 @@ def view_state(question_set: str, predicted: bool, before: str = "") -> str:
         "columnOrder": columns,
         "columnWidths": {name: max(_LEAST_PIXELS, 45 + 7 * len(name.split("`")[1])) for name in columns},
         # One row per variant and profile, without the builds above them, which hold no figures to compare.
-        "searchFilter": f"tags.kind = '{VARIANT}' and tags.{LATEST} = 'true'",
+        "searchFilter": latest_variants(),
         "orderByKey": f"metrics.`{accuracy}`",
         "orderByAsc": False,
         "runsHiddenMode": "FIRST_20_RUNS",

@@ -34,11 +34,14 @@ from workbench.trackers._mlflow_session import (
     speaking_to,
     user_errors,
 )
-from workbench.trackers._mlflow_view import VIEW_TAG, compare_page, model_page, runs_page, view_state
+from workbench.trackers._mlflow_view import VIEW_TAG, compare_page, latest_variants, model_page, runs_page, view_state
 from workbench.trackers.base import TrackedBuild, TrackedRun, Tracker, TrackingReceipt
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+
+MOST_COMPARED = 20  # runs side by side; more make an address too long to click
 
 
 class MlflowTracker(Tracker):
@@ -131,16 +134,20 @@ def ui_command(store: Path, tracking_uri: str | None, port: int) -> list[str]:
 
 
 def ui_pages(store: Path, tracking_uri: str | None, port: int) -> dict[str, str]:
-    """Addresses, by experiment, of the recorded builds' runs in the view that compares them.
+    """Addresses by what they show: of each experiment the runs, and those of the last builds side by side.
 
     Raises:
         WorkbenchError: the store cannot be read.
     """
-    uri = resolve_uri(tracking_uri, store)
+    uri, base = resolve_uri(tracking_uri, store), f"http://127.0.0.1:{port}"
+    pages = {}
     with quiet(), user_errors(uri, store):
-        found = connect(uri).search_experiments()
-        return {
-            str(one.name): f"http://127.0.0.1:{port}{runs_page(one.experiment_id)}"
-            for one in found
-            if VIEW_TAG in one.tags
-        }
+        client = connect(uri)
+        for one in client.search_experiments():
+            if VIEW_TAG in one.tags:
+                found = client.search_runs([one.experiment_id], latest_variants(), max_results=MOST_COMPARED)
+                pages[one.name] = base + runs_page(one.experiment_id)
+                pages[f"{one.name}, side by side"] = base + compare_page(
+                    one.experiment_id, [run.info.run_id for run in found]
+                )
+    return pages
