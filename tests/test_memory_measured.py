@@ -23,6 +23,11 @@ CONFIGS = {
         "num_key_value_heads": 16, "intermediate_size": 2816, "vocab_size": 32016, "max_position_embeddings": 16384,
         "tie_word_embeddings": False,
     },
+    "llama-1.1b": {
+        "model_type": "llama", "num_hidden_layers": 22, "hidden_size": 2048, "num_attention_heads": 32,
+        "num_key_value_heads": 4, "intermediate_size": 5632, "vocab_size": 32000, "max_position_embeddings": 8192,
+        "tie_word_embeddings": False,
+    },
 }  # fmt: skip
 # model, recipe, tokens, batch, MiB measured
 MEASURED = [
@@ -51,7 +56,13 @@ MEASURED = [
     ("starcoder-0.16b", "fp16", 203, 1, 1343),
     ("starcoder-0.16b", "fp16", 4003, 1, 1346),
     ("starcoder-0.16b", "fp16", 903, 4, 1448),
-    ("starcoder-0.16b", "gguf-q4_k_m", 8192, 1, 286),
+    ("starcoder-0.16b", "gguf-q4_k_m", 8192, 1, 297),
+    ("starcoder-0.16b", "onnx-int4", 1603, 1, 1525),
+    ("llama-1.1b", "gguf-q4_k_m", 1024, 1, 1197),
+    ("llama-1.1b", "gguf-q8_0", 1024, 1, 1226),
+    ("llama-1.1b", "onnx-int4", 203, 1, 1370),
+    ("llama-1.1b", "onnx-int8", 203, 1, 1816),
+    ("llama-1.1b", "int8", 203, 1, 2629),
 ]
 
 

@@ -82,7 +82,7 @@ class Transformers(Runtime):
                 held=MappingProxyType(
                     {
                         "": Held(linear=4.0, head=4.0, embedding=4.0, other=4.0, loading=1.0),
-                        "int8": Held(file=1.0, head=4.0, embedding=4.0, other=4.0, layers=4.0),
+                        "int8": Held(file=1.0, head=4.0, embedding=4.0, other=4.0, layers=6.0),
                     }
                 ),
                 cache_bytes=4,
