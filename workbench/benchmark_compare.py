@@ -46,7 +46,7 @@ class Compared:
         """``1.12 x [1.05, 1.20]`` where there is a difference, else how small it would have to be to be missed."""
         one = self.difference
         if not one.called:
-            return f"no difference told (noise {one.floor:.1%})"
+            return f"no difference told (noise {noise_text(one.floor)})"
         low, high = one.interval
         return f"{one.ratio:.3g} x [{low:.3g}, {high:.3g}]"
 
@@ -88,6 +88,11 @@ def caveats(result: BenchmarkResult, earlier: BenchmarkResult) -> list[str]:
         elif before[key].runtime != one.runtime:
             told.append(f"{one.name} ran in {before[key].runtime} then and in {one.runtime} now")
     return told
+
+
+def noise_text(share: float) -> str:
+    """``2.4%``; above the whole, which no decimals make clearer, ``over 100%``."""
+    return f"{share:.1%}" if share <= 1 else "over 100%"
 
 
 def summary(compared: Sequence[Compared]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from workbench.benchmark_compare import Compared
+from workbench.benchmark_compare import Compared, noise_text
 from workbench.benchmark_result import ArtifactTimes, BenchmarkResult, Figure
 from workbench.tables import DASH, Table, size_text
 from workbench.workload import Workload
@@ -91,7 +91,7 @@ def _counts(figure: Figure) -> str:
 
 
 def _noise(figure: Figure) -> tuple[str, str]:
-    floor, seen = (DASH if value is None else f"{value:.1%}" for value in (figure.floor, figure.aa))
+    floor, seen = (DASH if value is None else noise_text(value) for value in (figure.floor, figure.aa))
     return floor, seen
 
 
