@@ -5,9 +5,10 @@
 
 Within a run, the rounds tell how far a median can be trusted: the sign test's interval. Between two runs more
 changes than that: where memory lies, what else the machine does, how warm it is. Only running the same thing twice
-shows how much, so ``--noise`` takes two runs of one commit (an A/A pair), and what a benchmark moved there it may move
-again. Called slower or faster is a benchmark whose intervals lie apart *and* whose medians differ by more than the
-A/A pair's did; anything else is no difference.
+shows how much, so ``--noise`` takes two runs of one commit (an A/A pair). One pair is one draw of the noise, and the
+next may be larger: the floor of a benchmark is three times what it moved there, or three times what half of all moved,
+or 5%, whichever is most. Called slower or faster is a benchmark whose intervals lie apart *and* whose medians differ by
+more than its floor. Without an A/A pair nothing is called.
 
 A benchmark that stands beside a peer is compared by its ratio to the peer, timed in turn with it: that cancels what
 slowed both. Artifacts are timed in several processes, so their noise is known without an A/A pair: they are compared as
@@ -26,8 +27,10 @@ from statistics import median
 from typing import Any
 
 from benchmarks.pairs import interval_of
-from workbench.noise import Difference, compare_runs, holm
+from workbench.noise import LEAST_BETWEEN_RUNS, Difference, compare_runs, holm
 from workbench.yardstick import allowance
+
+DRAWS = 3  # times the noise that was seen
 
 
 @dataclass(frozen=True)
@@ -78,35 +81,42 @@ def change(old: Figure, new: Figure) -> float:
     return better if new.higher_is_better else -better
 
 
-def verdict(old: Figure, new: Figure, noise: float | None) -> str:
+def noise_floors(same: Mapping[str, Figure], again: Mapping[str, Figure]) -> dict[str, float]:
+    """What each benchmark has to change by to be called so, as logarithms, from two runs with nothing changed."""
+    moved = {name: abs(change(same[name], again[name])) for name in same if name in again}
+    usual = median(moved.values()) if moved else 0.0
+    return {name: max(LEAST_BETWEEN_RUNS, DRAWS * usual, DRAWS * one) for name, one in moved.items()}
+
+
+def verdict(old: Figure, new: Figure, floor: float | None) -> str:
     """``faster``, ``slower`` or why neither, of what was timed in one process.
 
     Args:
         old: before.
         new: after.
-        noise: the change that an A/A pair showed, where there is one.
+        floor: of ``noise_floors``; ``None`` without an A/A pair.
     """
     if old.interval is None or new.interval is None:
         return "too few rounds"
     if old.interval[0] <= new.interval[1] and new.interval[0] <= old.interval[1]:
         return "no difference: the rounds overlap"
-    if noise is not None and abs(change(old, new)) <= abs(noise):
-        return "no difference: the A/A pair moved as much"
-    return _word(old, new) if noise is not None else f"{_word(old, new)}, if the machine was the same; take an A/A pair"
+    if floor is None:
+        return "undecided: an A/A pair tells whether this is noise"
+    return _word(old, new) if abs(change(old, new)) > floor else f"no difference: noise floor {math.expm1(floor):.1%}"
 
 
 def _word(old: Figure, new: Figure) -> str:
     return "faster" if change(old, new) > 0 else "slower"
 
 
-def compare(old: Mapping[str, Figure], new: Mapping[str, Figure], noise: Mapping[str, float]) -> list[str]:
-    """A line for each benchmark that both runs have."""
+def compare(old: Mapping[str, Figure], new: Mapping[str, Figure], floors: Mapping[str, float]) -> list[str]:
+    """A line for each benchmark that both runs have; ``floors`` are those of ``noise_floors``, if any."""
     both = [name for name in old if name in new]
     tested = _tested({name: (old[name], new[name]) for name in both if old[name].logs and new[name].logs})
 
     def judge(name: str) -> str:
         if name not in tested:
-            return verdict(old[name], new[name], noise.get(name))
+            return verdict(old[name], new[name], floors.get(name))
         word = _word(old[name], new[name]) if tested[name].called else "no difference"
         return f"{word}: p {tested[name].p:.2g}, noise floor {tested[name].floor:.1%}"
 
@@ -131,11 +141,8 @@ def main() -> None:
     parser.add_argument("new", type=Path)
     parser.add_argument("--noise", type=Path, nargs=2, metavar=("SAME", "AGAIN"), help="two runs with nothing changed")
     arguments = parser.parse_args()
-    noise: dict[str, float] = {}
-    if arguments.noise:
-        same, again = map(read, arguments.noise)
-        noise = {name: change(same[name], again[name]) for name in same if name in again}
-    print("\n".join(compare(read(arguments.old), read(arguments.new), noise)))
+    floors = noise_floors(*map(read, arguments.noise)) if arguments.noise else {}
+    print("\n".join(compare(read(arguments.old), read(arguments.new), floors)))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.compare import Figure, compare, read, verdict
+from benchmarks.compare import Figure, compare, noise_floors, read, verdict
 from benchmarks.pairs import Pair, in_turn, interval_of
 from benchmarks.peers import started
 from benchmarks.ratios import ratio_lines
@@ -127,18 +127,26 @@ def test_a_ratio_whose_interval_holds_one_shows_no_difference():
 
 
 @pytest.mark.parametrize(
-    ("new", "noise", "expected"),
+    ("new", "floor", "expected"),
     [
         ((1.05, (0.98, 1.10)), None, "no difference: the rounds overlap"),
-        ((1.2, (1.1, 1.3)), None, "slower, if the machine was the same; take an A/A pair"),
-        ((1.2, (1.1, 1.3)), -0.25, "no difference: the A/A pair moved as much"),
+        ((1.2, (1.1, 1.3)), None, "undecided: an A/A pair tells whether this is noise"),
+        ((1.2, (1.1, 1.3)), math.log(1.25), "no difference: noise floor 25.0%"),
         ((1.2, (1.1, 1.3)), 0.05, "slower"),
         ((0.8, (0.75, 0.85)), 0.05, "faster"),
         ((0.8, None), 0.05, "too few rounds"),
     ],
 )
-def test_a_difference_inside_the_noise_is_none(new, noise, expected):
-    assert verdict(Figure(1.0, (0.95, 1.05)), Figure(*new), noise) == expected
+def test_a_difference_inside_the_noise_is_none(new, floor, expected):
+    assert verdict(Figure(1.0, (0.95, 1.05)), Figure(*new), floor) == expected
+
+
+def test_the_floor_is_well_above_one_draw_of_the_noise():
+    same = {name: Figure(1.0, None) for name in "abc"}
+    again = {"a": Figure(1.0, None), "b": Figure(1.03, None), "c": Figure(0.8, None)}
+    floors = noise_floors(same, again)
+    assert floors == pytest.approx({"a": 3 * math.log(1.03), "b": 3 * math.log(1.03), "c": -3 * math.log(0.8)})
+    assert noise_floors(same, same) == pytest.approx(dict.fromkeys("abc", math.log(1.05)))
 
 
 def test_a_higher_ratio_is_faster():
