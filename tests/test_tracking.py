@@ -38,6 +38,40 @@ def test_metrics_carry_units_and_predictions_say_so():
     assert predicted["predicted/question_s"] == 1.0
 
 
+def test_what_was_predicted_stands_beside_what_was_measured():
+    told = Measurement("question_s", 1.25, "s", "predicted", "a model", interval=(1.0, 2.0))
+    metrics = child(artifact(predictions=(told,))).metrics
+    assert (metrics["question_s"], metrics["predicted/question_s"]) == (1.0, 1.25)
+    assert (metrics["predicted/question_s_low_90"], metrics["predicted/question_s_high_90"]) == (1.0, 2.0)
+    noisy = Measurement("question_s", 1.25, "s", "measured", "here", p99=1.5, interval=(1.2, 1.3))
+    metrics = child(artifact(measurements=(noisy,))).metrics
+    assert metrics["p99/question_s"] == 1.5
+    assert (metrics["question_s_noise_low"], metrics["question_s_noise_high"]) == (1.2, 1.3)
+
+
+def test_files_and_datasets_of_the_build_go_along():
+    calibrated = {"calibration": {"sha256": "c" * 64, "texts": 128, "tokens": 34712}}
+    made_of = made("a")
+    made_of = replace(made_of, manifest=replace(made_of.manifest, details=calibrated))
+    build = tracked_build(report(artifact("a")), Path("r"), {"a": made_of})
+    names = [path.name for path in build.parent.artifacts]
+    assert names == ["report.html", "report.md", "report.json", "plots"]
+    assert [(one.name, one.context, one.rows) for one in build.children[0].datasets] == [
+        ("heldout", "evaluation", 100),
+        ("calibration", "calibration", 128),
+    ]
+    assert build.parent.datasets[0].digest == "q" * 64
+    assert "**Recommended: `fp16`**" in build.parent.note
+    assert "| recipe |" in build.parent.note
+
+
+def test_what_ran_can_be_registered_and_what_failed_cannot():
+    model = child(artifact("a", acceptance=GATE)).model
+    assert (model.name, model.recipe, model.profile, model.tags["gate"]) == ("model", "a", "cpu", "refuted")
+    assert model.serving == {"context": 1024, "beams": 1, "prompt": "nano", "max_new_tokens": 300}
+    assert child(artifact("a", error="engine died", sets=(), measurements=())).model is None
+
+
 def test_scores_carry_intervals_and_flips():
     metrics = child(artifact(sets=(set_scores(90, flips=flips(3, 1, 0.6)),))).metrics
     assert metrics["heldout/sql_accuracy_ratio"] == 0.9

@@ -27,7 +27,7 @@ def artifact_metrics(one: ArtifactReport) -> dict[str, float]:
     metrics: dict[str, float] = {}
     for scored in one.sets:  # first: a tracker's comparison opens with the first figure, and accuracy decides
         metrics.update(_score_metrics(scored))
-    for measurement in one.measurements:
+    for measurement in (*one.measurements, *one.predictions):
         metrics.update(_measurement_metrics(measurement))
     if one.convert_s is not None:
         metrics["convert_s"] = one.convert_s
