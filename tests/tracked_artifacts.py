@@ -30,7 +30,7 @@ def child(artifact: Artifact, profile: str = "cpu", gate: str = "proved", **chan
         "name": f"{manifest.name} on {profile}",
         "metrics": {"heldout/sql_accuracy_ratio": 0.9, "question_s": 1.5, "weight_bytes": 9.0},
         "params": {"recipe": manifest.name},
-        "tags": {"kind": "variant", "recipe": manifest.name, "profile": profile, "gate": gate},
+        "tags": {"kind": "variant", "recipe": manifest.name, "profile": profile, "gate": gate, "recommended": "true"},
         "weight_reference": artifact.path,
         "note": "**a note**",
         "datasets": [TrackedDataset("heldout", "a" * 64, "evaluation", 336, "bundled", ("question",))],

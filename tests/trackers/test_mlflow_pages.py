@@ -100,10 +100,9 @@ def page_at(chromium: Any, url: str, sign: str) -> Iterator[Any]:
 def test_the_runs_open_with_the_figures_in_columns(chromium: Any, site: Site) -> None:
     name = next(iter(site.variants))
     with page_at(chromium, site.address + runs_page(site.experiment), name) as page:
-        page.get_by_role("columnheader", name=accuracy_metric("heldout")).first.wait_for(timeout=SHOWN_MS)
+        for column in ("recommended", "gate", accuracy_metric("heldout"), "question_s"):
+            page.get_by_role("columnheader", name=column).first.wait_for(timeout=SHOWN_MS)
         shown = page.inner_text("body")
-        for column in ("recommended", "gate", "question_s"):
-            assert column in shown
         assert f"{len(site.variants)} matching runs" in " ".join(shown.split())
         assert all(one in shown for one in site.variants)
         assert "Error loading shared view state" not in shown
