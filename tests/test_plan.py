@@ -199,3 +199,13 @@ def test_what_a_build_depends_on_leaves_out_what_changes_from_day_to_day(monkeyp
     monkeypatch.setattr("workbench.plan.host", lambda: dataclasses.replace(host(), free_disk_bytes=1))
     assert decision(plan_for("rtx4090", *chosen)) == before
     assert decision(plan_for("rtx4090", *chosen, context=100)) != before
+
+
+def test_beams_lengthen_the_question_and_leave_the_rates_that_engines_are_compared_by():
+    greedy, searched = (
+        make_plan(sqlcoder_15b(), catalog.get_profile("rtx4090"), [catalog.get_recipe("gguf-q4_k_m")], beams=beams)
+        for beams in (1, 4)
+    )
+    for name in ("ttft_s", "prefill_tokens_per_s", "decode_tokens_per_s"):
+        assert searched.rows[0].predicted(name) == greedy.rows[0].predicted(name)
+    assert searched.rows[0].predicted("question_s") > greedy.rows[0].predicted("question_s")

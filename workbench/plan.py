@@ -10,6 +10,7 @@ a conversion comes from known rates (``workbench/build_cost.py``). All figures a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 
 from workbench.build_cost import BuildCost, Host, build_cost, host
@@ -159,11 +160,21 @@ class Planner:
         parameters, runtime = self._served.checkpoint.parameters, recipe.runtime
         found = []
         for one in self._experience.generations(runtime, profile):
-            engine = f"{runtime}@{one.name}"
-            speeds = predict_speed(self._served.shape, parameters, memory.read, profile, engine, self._workload)
+            speeds = self._speed(parameters, memory.read, profile, f"{runtime}@{one.name}")
             learnt = self._experience.learnt(speeds, runtime, profile, parameters)
             found += [Generation(one.name, one.since, learnt)] if speeds else []
         return tuple(found)
+
+    def _speed(self, parameters: int, read: int, profile: HardwareProfile, engine: str) -> tuple[Measurement, ...]:
+        """The rates of greedy answers, as engines' own benchmarks tell them, and a question's time with the beams."""
+        shape, asked = self._served.shape, self._workload
+        speeds = predict_speed(shape, parameters, read, profile, engine, replace(asked, beams=1))
+        if asked.beams == 1:
+            return speeds
+        with_beams = predict_speed(shape, parameters, read, profile, engine, asked)
+        return tuple(
+            beams if beams.name == "question_s" else one for one, beams in zip(speeds, with_beams, strict=True)
+        )
 
     def _cost(self, recipe: Recipe) -> BuildCost:
         if recipe.name not in self._costs:

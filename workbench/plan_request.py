@@ -90,9 +90,10 @@ class PlanAnswer:
         """What was asked, what does not suit and what stands in the way of making the rest here."""
         plan = self.plans[0]
         work = plan.workload
+        greedy = " First token and decode: greedy." if work.beams > 1 else ""
         asked = (
             f"Question: {work.prompt_tokens:,} tokens in, {work.new_tokens} out, beams {work.beams} "
-            f"({self.beams_source}). Memory: at {plan.context:,} tokens, batch {work.batch}."
+            f"({self.beams_source}).{greedy} Memory: at {plan.context:,} tokens, batch {work.batch}."
         )
         if self.request.profile != ALL:
             seen = self.experience.sentences() if self.experience.tells_of(plan.profile) else []

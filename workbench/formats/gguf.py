@@ -56,7 +56,7 @@ TOLERANCES = {
 }  # fmt: skip
 
 
-# Weights that one core transforms in a second: q8_0 and q4_k_m by README's figures, the others by their CPU time.
+# Weights that one core transforms in a second: q8_0 and q4_k_m by README's figures, the others estimated from those.
 WEIGHTS_PER_CORE_S = {
     "f16": 2e9, "bf16": 2e9, "q8_0": 1.62e8, "q6_k": 1e8, "q5_k_m": 9.7e7, "q5_k_s": 9.7e7, "q4_k_m": 9.7e7,
     "q4_k_s": 9.7e7, "q4_0": 1.5e8, "q3_k_m": 6e7, "q2_k": 6e7,
