@@ -19,8 +19,8 @@ from workbench.planned import Plan, PlannedArtifact
 from workbench.tables import DASH, Table, size_text
 
 PLAN_LEGEND = (
-    "All figures are predicted, not measured; a range such as 12-17 holds nine of ten true values. * = built by default; "
-    "- = not known."
+    "All figures are predicted, not measured; a range such as 12-17 holds nine of ten true values. "
+    "* = built by default; - = not known."
 )
 
 
@@ -52,7 +52,8 @@ def _speed_clause(plan: Plan, row: PlannedArtifact) -> str:
     work = plan.workload
     beams = f" with {work.beams} beams" if work.beams > 1 else ""
     engine = f" in {row.recipe.runtime} {row.generations[0].name}".rstrip() if row.generations else ""
-    return f" and answers {work.prompt_tokens:,} tokens with {work.new_tokens} new ones{beams} in {_seconds(question)}{engine}"
+    asked = f"{work.prompt_tokens:,} tokens with {work.new_tokens} new ones"
+    return f" and answers {asked}{beams} in {_seconds(question)}{engine}"
 
 
 def _quickest_clause(plan: Plan, best: PlannedArtifact) -> str:
