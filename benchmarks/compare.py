@@ -12,7 +12,7 @@ more than its floor. Without an A/A pair nothing is called.
 
 A benchmark that stands beside a peer is compared by its ratio to the peer, timed in turn with it: that cancels what
 slowed both. Artifacts are timed in several processes, so their noise is known without an A/A pair: they are compared as
-``workbench benchmark --compare`` does (``workbench/noise.py``).
+``workbench benchmark --against`` does (``workbench/noise.py``).
 """
 
 from __future__ import annotations

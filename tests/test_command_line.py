@@ -29,6 +29,7 @@ def test_every_option_reads_back_on_the_command_line():
     ("text", "shown"),
     [
         ("postgresql://me:hush@db:5432/x", "postgresql://me:***@db:5432/x"),
+        ("postgresql://me:p@ss@db:5432/x", "postgresql://me:***@db:5432/x"),
         ("https://:token@mlflow.example", "https://:***@mlflow.example"),
         ("postgresql://me@db/x", "postgresql://me@db/x"),
         ("host=db password=hush user=me", "host=db password=*** user=me"),

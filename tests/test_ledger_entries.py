@@ -1,13 +1,14 @@
 """What a build writes into the ledger, and what a plan shows of it."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
 
 from workbench.cli import cli
 from workbench.ledger import NAME, read_ledger
-from workbench.ledger_entries import keep_in_ledger, predictions_beside, timed_workload
+from workbench.ledger_entries import keep_in_ledger, predictions_alike, predictions_beside, timed_workload
 from workbench.measure import Measurement
 from workbench.plan_request import PlanRequest, plan_model
 from workbench.progress import SILENT
@@ -60,6 +61,14 @@ def test_the_reports_predictions_are_of_what_was_timed(work):
     assert ttft.conditions["prompt_tokens"] == 333
     untimed = [one for one in beside if one.name == "question_s"]
     assert untimed == [one for one in planned.predictions if one.name == "question_s"]
+
+
+def test_what_is_held_twice_is_read_once_as_in_the_plan(tmp_path):
+    """llama.cpp keeps a repacked copy of 4-bit matrices: predicted with it, a ledger would learn another model."""
+    work = prepare(BuildRequest("cpu", ("gguf-q4_k_m",), out=tmp_path / "store"), SILENT)
+    (planned,) = work.plan.chosen
+    alike = predictions_alike(work, planned, replace(work.plan.workload, beams=1))
+    assert alike["decode_tokens_per_s"].value == planned.predicted("decode_tokens_per_s")
 
 
 def test_nothing_timed_leaves_the_plans_predictions(work):

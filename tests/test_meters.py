@@ -156,6 +156,19 @@ def test_in_a_container_that_hides_processes_the_cards_growth_stands_in(card):
     assert "whole GPU" in meter.scope
 
 
+def test_before_and_after_its_life_a_shown_process_is_still_said_to_be_shown(card, monkeypatch):
+    fake = card(hidden=True)
+    meter = NvmlMemoryMeter.opened(4711)
+    assert meter.read() is None
+    shown = card()
+    monkeypatch.setattr(fake, "nvmlDeviceGetComputeRunningProcesses", shown.nvmlDeviceGetComputeRunningProcesses)
+    assert meter.read() == 7 << 30
+    monkeypatch.setattr(fake, "nvmlDeviceGetComputeRunningProcesses", lambda handle: [])
+    fake.used += 5 << 30
+    assert meter.read() is None
+    assert meter.scope == NvmlMemoryMeter.scope
+
+
 @pytest.mark.parametrize(("visible", "asked"), [("1,0", 1), ("GPU-8a", "GPU-8a"), ("", 0)])
 def test_the_card_that_the_process_sees_is_asked(card, monkeypatch, visible, asked):
     fake = card()

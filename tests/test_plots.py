@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 from reports import artifact, report, set_scores
@@ -37,3 +38,11 @@ def test_a_plot_shows_each_artifact_at_its_place_and_says_what_is_predicted() ->
     assert [float(value) for value in front.get_xdata()] == [1.0, 3.0]
     alone = tradeoff_plot(report(costing("b", 80, 2**30, "predicted")), MEMORY).axes[0]
     assert alone.get_xlabel() == "Peak memory (predicted), GiB"
+
+
+def test_a_name_is_no_formula_and_what_does_not_conform_is_no_part_of_the_front(tmp_path: Path) -> None:
+    odd = replace(costing(r"$\frac{", 99, 2**29), conformance={"passed": False})
+    built = replace(report(odd, costing("a", 90, 3 * 2**30)), model=r"org/$\no$")
+    assert len(write_plots(built, tmp_path)) == 1
+    (front,) = [line for line in tradeoff_plot(built, MEMORY).axes[0].lines if line.get_linestyle() == ":"]
+    assert [float(value) for value in front.get_xdata()] == [3.0]

@@ -18,7 +18,7 @@ from typing import Any
 from workbench.request import BuildRequest
 
 _SINGULAR = {"recipes": "recipe"}  # a repeated option is named for one of its values
-_PASSWORD = re.compile(r"(?P<before>\w+://[^:/@\s]*:)[^@/\s]*(?=@)|(?P<key>password=)[^\s&]+", re.IGNORECASE)
+_PASSWORD = re.compile(r"(?P<before>\w+://[^:/@\s]*:)[^/\s]*(?=@)|(?P<key>password=)[^\s&]+", re.IGNORECASE)
 
 
 def build_command(request: BuildRequest) -> str:

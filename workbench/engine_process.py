@@ -75,7 +75,10 @@ class EngineProcess:
         """
         assert self._child.stdout is not None  # a pipe
         for line in self._child.stdout:
-            message: dict[str, Any] = json.loads(line)
+            try:
+                message: dict[str, Any] = json.loads(line)
+            except ValueError:
+                break  # it was killed within a line
             if message["event"] == "error":
                 raise WorkbenchError(message["message"])
             yield message

@@ -89,7 +89,7 @@ def predictions_alike(work: Work, planned: PlannedArtifact, workload: Workload) 
     served = Served(work.checkpoint, workload.new_tokens)
     memory = served.memory(recipe, profile.backend)
     parameters = work.checkpoint.parameters
-    speeds = predict_speed(served.shape, parameters, memory.resident, profile, recipe.runtime, workload)
+    speeds = predict_speed(served.shape, parameters, memory.read, profile, recipe.runtime, workload)
     peak = memory.peak(workload.prompt_tokens + workload.new_tokens, workload.batch, workload.beams)
     sizes = {"weight_bytes": served.file_bytes(recipe), "peak_memory_bytes": peak}
     told = {"runtime": recipe.runtime, **_told(workload)}

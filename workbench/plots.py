@@ -17,7 +17,7 @@ from typing import Any
 from workbench.chart_parts import PALETTE, axis_scale
 from workbench.measure import Measurement, Score
 from workbench.pareto import pareto_front
-from workbench.report import BuildReport
+from workbench.report import ArtifactReport, BuildReport
 from workbench.storage import storage_error
 from workbench.tradeoff_charts import DECODE, MEMORY, Trade
 
@@ -49,22 +49,31 @@ def write_plots(report: BuildReport, folder: Path) -> list[Path]:
 
 def tradeoff_plot(report: BuildReport, trade: Trade) -> Any | None:
     """Right answers on the first question set against memory or speed; ``None`` where no artifact has both."""
-    from matplotlib.figure import Figure
+    from matplotlib import rc_context
 
     points = [
-        (artifact.recipe, artifact.sets[0].overall, cost)
+        (artifact, artifact.sets[0].overall, cost)
         for artifact in report.artifacts
         if artifact.sets and artifact.sets[0].overall.total
         if (cost := artifact.measurement(trade.name)) and math.isfinite(cost.value or 0.0)
     ]
     if not points:
         return None
+    with rc_context({"text.parse_math": False}):  # a dollar sign in a name is no formula
+        return _drawn(report, trade, points)
+
+
+def _drawn(report: BuildReport, trade: Trade, points: list[tuple[ArtifactReport, Score, Measurement]]) -> Any:
+    from matplotlib.figure import Figure
+
     scale, unit = axis_scale([cost.value or 0.0 for _, _, cost in points], points[0][2].unit)
     figure = Figure(figsize=_INCHES, layout="constrained")
     axes = figure.add_subplot()
-    for place, (recipe, score, cost) in enumerate(points):
-        _draw_point(axes, score, cost, scale, (recipe, PALETTE[place % len(PALETTE)]))
-    _draw_front(axes, [(score, cost) for _, score, cost in points], trade, scale)
+    for place, (artifact, score, cost) in enumerate(points):
+        _draw_point(axes, score, cost, scale, (artifact.recipe, PALETTE[place % len(PALETTE)]))
+    # What does not compute what its source does is no part of the front; see ``workbench/tradeoff_charts.py``.
+    sound = [(score, cost) for artifact, score, cost in points if artifact.conformance.get("passed", True)]
+    _draw_front(axes, sound, trade, scale)
     predicted = " (predicted)" if all(cost.kind == "predicted" for _, _, cost in points) else ""
     axes.set_xlabel(f"{trade.title}{predicted}, {unit}")
     axes.set_ylabel(f"Right answers ({report.question_sets[0]['name']}), %")

@@ -33,6 +33,7 @@ class NvmlMemoryMeter(Meter):
         self._handle = handle
         self._pid = pid
         self._at_first = int(nvml.nvmlDeviceGetMemoryInfo(handle).used)
+        self._shown = False  # whether the driver ever told this process's memory
 
     @classmethod
     def opened(cls, pid: int) -> Self | None:
@@ -48,7 +49,10 @@ class NvmlMemoryMeter(Meter):
             own = [one.usedGpuMemory for one in running if one.pid in family(self._pid)]
             known = [int(used) for used in own if used is not None]
             if known:
+                self._shown, self.scope = True, type(self).scope
                 return float(sum(known))
+            if self._shown:
+                return None  # it has ended; before its first use of the card it was not shown either
             self.scope = GROWTH
             return float(max(0, int(nvml.nvmlDeviceGetMemoryInfo(self._handle).used) - self._at_first)) or None
         except nvml.NVMLError:
