@@ -29,7 +29,7 @@ class MockSession(Session):
 
     notes = ("mock runtime: no engine ran, timings are made up",)
 
-    def __init__(self, settings: dict[str, Any], context: int) -> None:
+    def __init__(self, settings: dict[str, Any], context: int = 1 << 30) -> None:
         self._settings = settings
         self._context = context
         self._random = random.Random()  # noqa: S311 - noise, no secret
