@@ -15,8 +15,9 @@ from benchmarked import mock_artifact
 
 from workbench.benchmark import BenchmarkOptions, measure
 from workbench.benchmark_compare import caveats, compare_artifacts, compare_with, summary
-from workbench.benchmark_file import benchmark_document, read_benchmark, stats, write_benchmark
+from workbench.benchmark_file import benchmark_document, kept_path, read_benchmark, stats, write_benchmark
 from workbench.benchmark_result import result_of, result_record
+from workbench.benchmark_tables import figures_table
 from workbench.errors import ArtifactError, WorkbenchError
 from workbench.measure import Score
 from workbench.right_answers import RightShare
@@ -82,6 +83,23 @@ def test_the_file_is_read_back(result, tmp_path):
     write_benchmark(result, tmp_path / "new" / "one.json")
     assert read_benchmark(tmp_path / "new" / "one.json") == result
     assert result_of(json.loads(json.dumps(result_record(result))), "x") == result
+
+
+@pytest.mark.parametrize(
+    ("model", "folder"), [("m", "m"), ("My Model", "My Model"), ("../../etc", "etc"), ("..", "model"), ("/", "model")]
+)
+def test_whatever_a_manifest_names_the_result_is_kept_in_the_store(result, tmp_path, model, folder):
+    named = replace(
+        result, artifacts=(replace(result.artifacts[0], name=f"{model} q4"),), started="2026-01-01T00:00:00"
+    )
+    assert kept_path(named, tmp_path) == tmp_path / folder / "benchmarks" / "2026-01-01T000000.json"
+
+
+def test_a_slow_rate_keeps_its_digits(result):
+    fast = result.artifacts[0]
+    slow = tuple(replace(one, value=0.437) if one.unit == "tokens/s" else one for one in fast.figures)
+    row = figures_table(replace(result, artifacts=(replace(fast, figures=slow),))).rows[0]
+    assert row[4:6] == ("0.437/s", "0.437/s")
 
 
 @pytest.mark.parametrize("text", ["{}", "[1]", "no json", '{"workbench": {"schema_version": 1}}'])

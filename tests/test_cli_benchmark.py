@@ -1,6 +1,7 @@
 """``workbench benchmark`` as users call it, on artifacts of the mock runtime."""
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from benchmarked import mock_artifact
@@ -34,6 +35,8 @@ def test_tables_file_and_comparison(run, tmp_path):
     assert record["workbench"]["tool_versions"]["numpy"]
     (kept,) = (tmp_path / "store" / "m" / "benchmarks").glob("*.json")
     assert kept.read_text() == (tmp_path / "1.json").read_text()
+    ended = datetime.fromtimestamp((tmp_path / "1.json").stat().st_mtime, UTC)
+    assert datetime.fromisoformat(record["datetime"]) < ended - timedelta(seconds=record["workbench"]["seconds"] / 2)
     second = run(slow, *TIMES, "--against", tmp_path / "1.json").output
     assert "no difference beyond the noise in 5 comparisons" in second
     assert "the machine's own speed moved by" in second
@@ -47,6 +50,7 @@ def test_mistakes_are_told_before_anything_is_timed(run, tmp_path):
         ((made, "--workload", "qestion"), "did you mean 'question'"),
         ((made, "--against", tmp_path / "absent.json"), "there are no benchmarks at"),
         ((made, "--json", made / "manifest.json" / "x.json"), "cannot be written"),
+        ((made, "--json", made), "is a folder; give --json"),
     ):
         outcome = run(*wrong, code=1)
         assert text in str(outcome.exception)

@@ -11,9 +11,10 @@ from shapes import sqlcoder_15b
 from workbench import catalog
 from workbench.checkpoint import Checkpoint
 from workbench.config_tensors import config_tensors
-from workbench.memory import MOST_BATCH, weigh
+from workbench.memory import weigh
 from workbench.nearest import Ask, nearest_fit
 from workbench.served import Served
+from workbench.workload import MOST_BATCH
 
 LIMIT = 8192
 LLAMA = {

@@ -12,8 +12,6 @@ import json
 import os
 import platform
 from collections.abc import Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -64,13 +62,9 @@ def read_benchmark(path: Path) -> BenchmarkResult:
 
 def kept_path(result: BenchmarkResult, store: Path) -> Path:
     """Where a result is kept: by the model of its first artifact and by when it was started."""
-    model = result.artifacts[0].name.partition(" ")[0]
-    return store / model / "benchmarks" / f"{result.started.replace(':', '')}.json"
-
-
-def stamped(result: BenchmarkResult) -> BenchmarkResult:
-    """The result with the time of now, where it has none."""
-    return result if result.started else replace(result, started=datetime.now(UTC).isoformat(timespec="seconds"))
+    model = result.artifacts[0].name.rpartition(" ")[0].rsplit("/", 1)[-1]
+    folder = model if model.strip(".") else "model"  # a manifest made elsewhere may name what is no folder of ours
+    return store / folder / "benchmarks" / f"{result.started.replace(':', '')}.json"
 
 
 def benchmark_document(result: BenchmarkResult) -> dict[str, Any]:

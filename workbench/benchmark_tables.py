@@ -6,13 +6,15 @@ from collections.abc import Sequence
 
 from workbench.benchmark_compare import Compared, noise_text
 from workbench.benchmark_result import ArtifactTimes, BenchmarkResult, Figure
+from workbench.report_grids import value_text
 from workbench.tables import DASH, Table, size_text
 from workbench.workload import Workload
 
 _LEGEND = (
     "Medians; p95 and p99 are the slow side. noise = what two runs of the same thing differ by at most in 95 of 100 "
     "cases, of the seconds for a question; A/A = what its own processes differed by when every other one was set "
-    "against the rest; - = not known here."
+    "against the rest; prefill and decode in tokens a second, of the whole batch; energy of one question; "
+    "- = not known here."
 )
 FEW = 100  # fewer repeats than this have no 99th percentile of their own
 
@@ -96,7 +98,7 @@ def _noise(figure: Figure) -> tuple[str, str]:
 
 
 def _rate(figure: Figure) -> str:
-    return DASH if not figure.value else f"{figure.value:,.0f}/s"
+    return DASH if not figure.value else value_text(figure.value, figure.unit)
 
 
 def _size(figure: Figure | None) -> str:

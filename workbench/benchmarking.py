@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from workbench.artifact import open_artifact
 from workbench.benchmark import BenchmarkOptions, measure
 from workbench.benchmark_compare import Compared, caveats, compare_artifacts, compare_with
-from workbench.benchmark_file import kept_path, read_benchmark, stamped, write_benchmark
+from workbench.benchmark_file import kept_path, read_benchmark, write_benchmark
 from workbench.benchmark_result import BenchmarkResult
+from workbench.errors import WorkbenchError
 from workbench.measure import Score
 from workbench.progress import SILENT, Listener
 from workbench.report import MAIN_SCORE
@@ -73,8 +75,11 @@ def benchmark(request: BenchmarkRequest, listener: Listener = SILENT) -> Benchma
     earlier = read_benchmark(request.against) if request.against else None
     for folder in {request.store, *([request.json_file.parent] if request.json_file else [])}:
         check_writable(folder)
+    if request.json_file and request.json_file.is_dir():
+        raise WorkbenchError(f"{request.json_file} is a folder; give --json the name of a file in it")
     listener.step(f"Time {', '.join(str(path) for path in request.artifacts)}")
-    result = stamped(measure(request.artifacts, request.options, listener))
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    result = replace(measure(request.artifacts, request.options, listener), started=started)
     result = _with_shares(result, _shares(request, listener))
     file = kept_path(result, request.store)
     for path in filter(None, (file, request.json_file)):

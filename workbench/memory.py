@@ -30,8 +30,8 @@ from workbench.checkpoint import Checkpoint
 from workbench.recipe import Recipe
 from workbench.runtimes.base import Held, MemoryFacts
 from workbench.shape import ModelShape, model_shape
+from workbench.workload import MOST_BATCH
 
-MOST_BATCH = 1024  # where even this fits, more is a question of time, not of memory
 _VARIANTS = ("type", "weights", "bits")  # options that say how a format stores the matrices
 _LOGIT_BYTES = 4  # every engine makes float32 of them
 
@@ -151,7 +151,7 @@ class MemoryModel:
         return _largest(lambda tokens: self.peak(tokens, batch, beams) <= usable, limit)
 
     def largest_batch(self, usable: int, context: int, beams: int = 1) -> int:
-        """Most prompts at a time, up to ``MOST_BATCH``; 0 when not even one fits."""
+        """Most prompts at a time, up to ``MOST_BATCH``: more is a question of time; 0 when not even one fits."""
         return _largest(lambda batch: self.peak(context, batch, beams) <= usable, MOST_BATCH)
 
     def _cache(self, context: int, batch: int, beams: int) -> int:

@@ -28,13 +28,12 @@ from workbench.plugins import missing_library
 from workbench.recipe import Recipe
 from workbench.served import Served, format_of
 from workbench.speed import predict_speed
-from workbench.workload import TYPICAL, Workload
+from workbench.workload import MOST_BATCH, MOST_BEAMS, TYPICAL, Workload
 
 __all__ = ["Plan", "PlannedArtifact", "Planner", "make_plan", "plan_record"]
 
 PREDICTOR = "memory model v2"
 TIGHT_SHARE = 0.9  # of the usable memory; above it little is left for what a prediction misses
-MOST_BATCH, MOST_BEAMS = 1024, 16
 
 
 def make_plan(

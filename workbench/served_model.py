@@ -29,8 +29,8 @@ from workbench.errors import ArtifactError, WorkbenchError
 from workbench.machine import describe
 from workbench.prompt import PROMPTS, Prompt
 from workbench.runtimes.base import Decoding, LoadOptions
+from workbench.workload import MOST_BEAMS
 
-MOST_BEAMS = 16
 MOST_ROWS = 1000
 CHARACTERS_PER_TOKEN = 64  # no prompt that fits is longer; beyond that a text is not even tokenized
 COLUMNS = ("question", "schema", "instructions", "prompt")

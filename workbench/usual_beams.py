@@ -15,8 +15,8 @@ import json
 
 from workbench.checkpoint import Checkpoint
 from workbench.nano import MODEL_NAME
+from workbench.workload import MOST_BEAMS
 
-MOST_BEAMS = 16
 DEFOG_BEAMS = 4
 _FILE = "generation_config.json"
 

@@ -20,6 +20,7 @@ from workbench.errors import WorkbenchError
 
 FILE = Path(__file__).with_name("workloads.yaml")
 DEFAULT_SET = "default"
+MOST_BATCH, MOST_BEAMS = 1024, 16  # beyond these, what is asked for is a mistake
 ALL = "all"
 
 

@@ -15,7 +15,7 @@ from workbench.errors import PrerequisiteError, WorkbenchError
 from workbench.trackers._mlflow_run import MAX_PARAM_LENGTH, key_for
 from workbench.trackers._mlflow_session import public_uri, resolve_uri
 from workbench.trackers.base import TrackedBuild, TrackedRun, TrackingReceipt
-from workbench.trackers.mlflow import TRACKER, ui_command
+from workbench.trackers.mlflow import TRACKER, ui_command, ui_pages
 
 EXPERIMENT = "sqlcoder-workbench/tiny"
 MANIFEST = Manifest("q4", "tiny", "gpt_bigcode", "nano", "gguf", {}, {}, (), 7, 14, 4.0, {}, "key")
@@ -197,6 +197,12 @@ def test_ui_serves_the_local_store(store: Path, receipt: TrackingReceipt) -> Non
 def test_ui_without_a_store(tmp_path: Path) -> None:
     with pytest.raises(WorkbenchError, match="no recorded build yet; run: workbench build"):
         ui_command(tmp_path, None, 5000)
+
+
+def test_ui_of_a_broken_store_says_what_failed(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").write_bytes(b"no database at all" * 100)
+    with pytest.raises(WorkbenchError, match="did not show its builds"):
+        ui_pages(tmp_path, None, 5000)
 
 
 def test_ui_of_a_server_is_the_servers_own(tmp_path: Path) -> None:

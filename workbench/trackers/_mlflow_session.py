@@ -95,8 +95,14 @@ def quiet() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def user_errors(uri: str, store: Path) -> Iterator[None]:
-    """MLflow's, the database's and the network's errors as one sentence without credentials."""
+def user_errors(uri: str, store: Path, refused: str = "take the build") -> Iterator[None]:
+    """MLflow's, the database's and the network's errors as one sentence without credentials.
+
+    Args:
+        uri: of the store.
+        store: folder of the reports.
+        refused: what MLflow was asked to do, after "did not".
+    """
     from mlflow.exceptions import MlflowException
     from requests import RequestException
     from sqlalchemy.exc import SQLAlchemyError
@@ -113,7 +119,7 @@ def user_errors(uri: str, store: Path) -> Iterator[None]:
             raise storage_error(error, store) from error
         reason = public_uri(str(error)).strip().splitlines() or [type(error).__name__]
         raise WorkbenchError(
-            f"MLflow at {where} did not take the build ({reason[0][:300]}); check --tracking-uri and its login, "
+            f"MLflow at {where} did not {refused} ({reason[0][:300]}); check --tracking-uri and its login, "
             f"or leave it out to record locally; {kept}"
         ) from error
 

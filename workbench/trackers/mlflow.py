@@ -141,7 +141,7 @@ def ui_pages(store: Path, tracking_uri: str | None, port: int) -> dict[str, str]
     """
     uri, base = resolve_uri(tracking_uri, store), f"http://127.0.0.1:{port}"
     pages = {}
-    with quiet(), user_errors(uri, store):
+    with quiet(), user_errors(uri, store, "show its builds"):
         client = connect(uri)
         for one in client.search_experiments():
             if VIEW_TAG in one.tags:
