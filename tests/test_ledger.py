@@ -91,6 +91,16 @@ def test_strange_lines_are_passed_over(tmp_path, line):
     assert read_ledger(tmp_path, HERE).entries == (ENTRY,)
 
 
+@pytest.mark.parametrize(
+    "figure", [[1], {"predicted": "1", "measured": 2}, {"predicted": 1.0, "measured": float("inf")}]
+)
+def test_figures_that_are_none_teach_nothing(tmp_path, figure):
+    append(tmp_path, [replace(ENTRY, figures={"decode_tokens_per_s": figure})])
+    ledger = read_ledger(tmp_path, HERE)
+    assert ledger.errors() == []
+    assert ledger.learnt([prediction()], ENTRY.runtime, ENTRY.parameters) == (prediction(),)
+
+
 def test_writers_at_the_same_time_lose_nothing(tmp_path):
     code = (
         "import sys; from dataclasses import replace; from pathlib import Path\n"

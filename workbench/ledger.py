@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -69,8 +70,12 @@ class Entry:
     def ratio(self, name: str) -> float | None:
         """Measured over predicted, where both are known and above zero."""
         figure = self.figures.get(name, {})
-        predicted, measured = figure.get("predicted"), figure.get("measured")
-        return measured / predicted if predicted and measured and predicted > 0 and measured > 0 else None
+        predicted, measured = (figure.get(side) for side in ("predicted", "measured"))
+        return measured / predicted if _is_positive(predicted) and _is_positive(measured) else None
+
+
+def _is_positive(value: Any) -> bool:
+    return type(value) in (int, float) and 0 < value < math.inf
 
 
 @dataclass(frozen=True)
@@ -239,6 +244,8 @@ def _entry(line: bytes) -> Entry | None:
     if not isinstance(record, dict) or record.pop("schema_version", None) != SCHEMA_VERSION:
         return None
     if set(record) != set(Entry.__dataclass_fields__) or not isinstance(record["figures"], dict):
+        return None
+    if not all(isinstance(figure, dict) for figure in record["figures"].values()):
         return None
     if type(record["parameters"]) is not int or record["parameters"] <= 0:
         return None
