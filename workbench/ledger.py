@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, TypeGuard
 
 from workbench.measure import Measurement, percentile
 from workbench.storage import check_writable, locked, storage_error
@@ -74,8 +74,8 @@ class Entry:
         return measured / predicted if _is_positive(predicted) and _is_positive(measured) else None
 
 
-def _is_positive(value: Any) -> bool:
-    return type(value) in (int, float) and 0 < value < math.inf
+def _is_positive(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and 0 < value < math.inf
 
 
 @dataclass(frozen=True)
