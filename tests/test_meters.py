@@ -73,7 +73,7 @@ def test_a_peak_between_two_samples_is_not_missed(process, monkeypatch):
 def test_every_meter_can_be_asked_for_on_this_machine(process):
     pid = process(HOLD)
     names = plugins.member_names(workbench.meters)
-    assert names == ["footprint", "nvml", "nvml_energy", "rapl", "rss"]
+    assert names == ["footprint", "nvml", "nvml_energy", "powermetrics", "rapl", "rss"]
     for name in names:
         kind = plugins.find_member(workbench.meters, name, "METER")
         assert kind.name == name

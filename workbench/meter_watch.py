@@ -11,6 +11,7 @@ A thread reads the memory meters 50 times a second; energy counters are read whe
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass
 
 import workbench.meters
@@ -66,21 +67,25 @@ class MeterWatch:
         """What each meter counts."""
         return {meter.name: meter.scope for meter in self._meters}
 
-    def begin(self) -> None:
-        """A piece of work begins."""
+    def begin(self, at: float | None = None) -> None:
+        """A piece of work begins.
+
+        Args:
+            at: when, by ``time.monotonic``, which all processes share: the word of it may come late. Now, if not told.
+        """
         with self._lock:
             self._peak = {}
-            self._before = self._joules()
+        self._before = self._joules(at)
         self._sample()
 
-    def end(self) -> Metered:
-        """It ends: what it took."""
+    def end(self, at: float | None = None) -> Metered:
+        """It ends, or ended ``at`` a moment: what it took."""
         self._sample()
         for meter in self._memory:
             self._note(meter.name, meter.peak())
+        now = self._joules(at)
+        used = {name: now[name] - before for name, before in self._before.items() if name in now}
         with self._lock:
-            now = self._joules()
-            used = {name: now[name] - before for name, before in self._before.items() if name in now}
             return Metered(dict(self._peak), used)
 
     def stop(self) -> dict[str, float]:
@@ -92,8 +97,9 @@ class MeterWatch:
         self._memory, self._energy = [], []
         return dict(self._overall)
 
-    def _joules(self) -> dict[str, float]:
-        read = {meter.name: meter.read() for meter in self._energy}
+    def _joules(self, at: float | None) -> dict[str, float]:
+        moment = time.monotonic() if at is None else at
+        read = {meter.name: meter.read_at(moment) for meter in self._energy}
         return {name: joules for name, joules in read.items() if joules is not None}
 
     def _run(self) -> None:

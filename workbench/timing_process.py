@@ -95,9 +95,10 @@ def time_in_process(task: TimingTask, hear: Callable[[str], None] = lambda title
             for message in child.events():
                 if message["event"] == "begin":
                     hear(message["title"])
-                    watch.begin()
+                    watch.begin(message["at"])
                 elif message["event"] == "end":
-                    metered[message["title"]], calls[message["title"]] = watch.end(), message["calls"]
+                    metered[message["title"]] = watch.end(message["at"])
+                    calls[message["title"]] = message["calls"]
                 elif message["event"] == "result":
                     result = message["result"]
         finally:
@@ -149,13 +150,13 @@ def _time(session: Session, workload: Workload, task: TimingTask, send: Send) ->
         raise UnsupportedWorkloadError(f"{workload.context} tokens exceed its context of {session.context}")
     known = task.prompts.get(workload.title)
     prompts = known or schema_prompts(workload, _prompt(task), session.prompt_tokens)
-    send("begin", title=workload.title)
+    send("begin", title=workload.title, at=time.monotonic())
     try:
         timings = timed(lambda: session.time_batch(prompts, workload.new_tokens, workload.beams), task.repeats)
     except UnsupportedWorkloadError:
-        send("end", title=workload.title, calls=0)
+        send("end", title=workload.title, at=time.monotonic(), calls=0)
         raise
-    send("end", title=workload.title, calls=len(timings) + task.repeats.warmups)
+    send("end", title=workload.title, at=time.monotonic(), calls=len(timings) + task.repeats.warmups)
     return prompts, timings
 
 

@@ -41,6 +41,10 @@ class Meter(ABC):
     def read(self) -> float | None:
         """Bytes held now, or joules since some fixed moment; ``None`` when it cannot be read now."""
 
+    def read_at(self, moment: float) -> float | None:
+        """What it read at a moment of the last seconds, by ``time.monotonic``; a meter that keeps no past reads now."""
+        return self.read()
+
     def peak(self) -> float | None:
         """The most that a process ever held, where the system keeps it: what readings may have missed."""
         return None
