@@ -24,7 +24,7 @@ def test_values_carry_their_unit(value, unit, text):
     [
         (0.9, 1.4, "s", "0.9 to 1.4 s"), (0.16, 0.26, "s", "160 to 260 ms"), (4, 5, "bits", "4 to 5 bits"),
         (800 * 1024**2, 2 * 1024**3, "bytes", "0.781 to 2 GiB"), (10, 12, "bytes", "10 to 12 B"),
-        (1120, 1820.4, "tokens/s", "1,120 to 1,820/s"),
+        (1120, 1820.4, "tokens/s", "1,120 to 1,820/s"), (0.0003, 0.0005, "s", "0.3 to 0.5 ms"),
     ],
 )  # fmt: skip
 def test_a_range_tells_its_unit_once(low, high, unit, text):

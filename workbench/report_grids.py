@@ -123,9 +123,9 @@ def interval_text(measurement: Measurement) -> str:
 
 def range_text(low: float, high: float, unit: str) -> str:
     """``695 to 1,100 MiB``: both ends in the unit of the upper one, three digits of each."""
-    scales = {"bytes": ((1024**3, " GiB"), (1024**2, " MiB"), (1024, " KiB")), "s": ((1, " s"), (1e-3, " ms"))}
-    named = {"bytes": " B", "tokens/s": "/s"}.get(unit, f" {unit}")
-    scale, name = next((one for one in scales.get(unit, ()) if high >= one[0]), (1, named))
+    larger = {"bytes": ((1024**3, " GiB"), (1024**2, " MiB"), (1024, " KiB")), "s": ((1, " s"),)}.get(unit, ())
+    least = {"bytes": (1, " B"), "s": (1e-3, " ms"), "tokens/s": (1, "/s")}.get(unit, (1, f" {unit}"))
+    scale, name = next((one for one in larger if high >= one[0]), least)
     ends = (f"{float(f'{end / scale:.3g}'):,.12g}" for end in (low, high))
     return " to ".join(ends) + name
 
