@@ -43,6 +43,16 @@ def test_a_broken_report_is_one_sentence(tmp_path, text):
         read_report(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("part", "held"), [("plan", {}), ("plan", {"recipes": [{}]}), ("question_sets", [{"name": "x"}])]
+)
+def test_a_report_that_lacks_what_readers_ask_for_is_one_sentence(tmp_path, part, held):
+    record = report_record(report()) | {part: held}
+    (tmp_path / "report.json").write_text(json.dumps(record))
+    with pytest.raises(WorkbenchError, match="is no workbench report"):
+        read_report(tmp_path)
+
+
 def test_a_missing_report_says_what_to_do(tmp_path):
     with pytest.raises(WorkbenchError, match="run a build first"):
         read_report(tmp_path / "nowhere")

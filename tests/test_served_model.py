@@ -142,6 +142,17 @@ def test_an_artifact_json_that_leads_outside_is_refused(tmp_path: Path) -> None:
         pyfunc.load_model(str(folder))
 
 
+@pytest.mark.parametrize("text", ["", "[]", "{}", "null"])
+def test_a_broken_artifact_json_is_one_sentence(tmp_path: Path, text: str) -> None:
+    from mlflow import pyfunc
+    from mlflow.exceptions import MlflowException
+
+    folder = model_folder(tmp_path / "model", mock_artifact(tmp_path / "q4"))
+    (folder / "artifact.json").write_text(text)
+    with pytest.raises(MlflowException, match="build it again"):
+        pyfunc.load_model(str(folder))
+
+
 @pytest.fixture(scope="module")
 def gguf(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     """The bundled model for llama.cpp."""

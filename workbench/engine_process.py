@@ -152,6 +152,6 @@ def require_memory(runtime: Runtime, manifest: Manifest, device: str) -> None:
     needed, free = least_bytes(manifest, facts), psutil.virtual_memory().available
     if needed > free:
         raise WorkbenchError(
-            f"running it here takes about {needed / GIB:.0f} GiB of memory and {free / GIB:.0f} are free; "
+            f"running it here takes about {needed / GIB:.1f} GiB of memory and {free / GIB:.1f} are free; "
             "the artifact is made, run it on a larger machine"
         )

@@ -183,11 +183,24 @@ def read_report(path: Path) -> BuildReport:
             )
         record["artifacts"] = tuple(_artifact(raw) for raw in record["artifacts"])
         record["question_sets"] = tuple(record["question_sets"])
+        _check_parts(record)
         return BuildReport(**record)
     except OSError as error:
         raise WorkbenchError(f"there is no report at {path}; run a build first or correct the path") from error
     except (ValueError, KeyError, TypeError) as error:
         raise WorkbenchError(f"{file} is no workbench report ({error}); build again") from error
+
+
+def _check_parts(record: Mapping[str, Any]) -> None:
+    """See that the parts without a type of their own hold what every reader asks of them.
+
+    Raises:
+        KeyError, TypeError: one does not.
+    """
+    for key in ("name", "questions", "digest"):
+        _ = [one[key] for one in record["question_sets"]]
+    for key in ("recipe", "build", "reason"):
+        _ = [one[key] for one in record["plan"]["recipes"]]
 
 
 def _artifact(raw: dict[str, Any]) -> ArtifactReport:

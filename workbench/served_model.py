@@ -179,7 +179,17 @@ def _load_pyfunc(path: str, model_config: Mapping[str, Any] | None = None) -> Se
 
     try:
         file = Path(path)
-        record = json.loads(file.read_text(encoding="utf-8"))
+        record = _record(file)
         return ServedModel(open_served(record, file.parent), record.get("serving", {}), model_config or {})
     except WorkbenchError as error:
         raise MlflowException.invalid_parameter_value(str(error)) from None
+
+
+def _record(file: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"the model's {file.name} cannot be read ({error}); build it again") from error
+    if not isinstance(record, dict):
+        raise ArtifactError(f"the model's {file.name} cannot be understood; build it again")
+    return record
