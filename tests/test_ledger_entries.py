@@ -71,6 +71,15 @@ def test_what_is_held_twice_is_read_once_as_in_the_plan(tmp_path):
     assert alike["decode_tokens_per_s"].value == planned.predicted("decode_tokens_per_s")
 
 
+def test_a_build_makes_room_for_the_beams_it_asks_with(tmp_path):
+    greedy, searched = (
+        prepare(BuildRequest("cpu", ("fp16",), out=tmp_path / "store", beams=beams), SILENT).plan for beams in (1, 4)
+    )
+    assert searched.workload.beams == 4
+    cache = [plan.rows[0].predicted("kv_cache_bytes") for plan in (greedy, searched)]
+    assert cache[1] > cache[0]
+
+
 def test_nothing_timed_leaves_the_plans_predictions(work):
     planned = work.plan.chosen[0]
     assert predictions_beside(work, planned, []) == planned.predictions

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from workbench.benchmark_compare import Compared, noise_text
 from workbench.benchmark_result import ArtifactTimes, BenchmarkResult, Figure
-from workbench.report_grids import value_text
-from workbench.tables import DASH, Table, size_text
+from workbench.tables import DASH, Table, per_second, size_text
 from workbench.workload import Workload
 
 _LEGEND = (
@@ -98,7 +97,7 @@ def _noise(figure: Figure) -> tuple[str, str]:
 
 
 def _rate(figure: Figure) -> str:
-    return DASH if not figure.value else value_text(figure.value, figure.unit)
+    return DASH if not figure.value else per_second(figure.value)
 
 
 def _size(figure: Figure | None) -> str:

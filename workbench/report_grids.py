@@ -23,6 +23,7 @@ from workbench.tables import (
     divergence_text,
     flips_text,
     is_reference,
+    per_second,
     size_text,
 )
 
@@ -137,7 +138,7 @@ def value_text(value: float, unit: str) -> str:
     if unit == "s":
         return f"{1000 * value:.1f} ms" if value < 1 else f"{value:.2f} s"
     if unit == "tokens/s":
-        return f"{value:,.0f}/s" if value >= 100 else f"{value:.3g}/s"
+        return per_second(value)
     return f"{value:.4g} {unit}"
 
 

@@ -216,7 +216,12 @@ def rate_text(measurement: Measurement | None) -> str:
     """Tokens per second."""
     if measurement is None or measurement.value is None:
         return DASH
-    return f"{_mark(measurement)}{_rounded(measurement):,.0f}/s"
+    return _mark(measurement) + per_second(_rounded(measurement))
+
+
+def per_second(rate: float) -> str:
+    """``1,204/s``, ``12.3/s``, ``0.437/s``: three digits of a small rate."""
+    return f"{rate:,.0f}/s" if rate >= 100 else f"{rate:.3g}/s"
 
 
 def bytes_text(measurement: Measurement | None) -> str:

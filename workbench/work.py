@@ -145,7 +145,7 @@ def prepare(request: BuildRequest, listener: Listener) -> Work:
     recipes = catalog.get_recipes(request.recipes)
     peeked = peek_checkpoint(request.model, request.revision)
     sets = question_sets(request.questions, request.limit, request.databases)
-    plan = make_plan(peeked, profile, recipes, request.context)
+    plan = make_plan(peeked, profile, recipes, request.context, beams=request.beams)
     listener.step(f"Plan: {peeked.id} on {profile.name} ({profile.title}), {plan.context} tokens of context")
     listener.table(short_table(plan), PLAN_LEGEND)
     if not plan.chosen:
