@@ -1,5 +1,6 @@
 """The statistics on made-up series: how often equal things are told apart, and how often different ones are."""
 
+import itertools
 import math
 import random
 
@@ -122,3 +123,11 @@ def test_a_series_is_the_median_of_each_process():
 def test_the_order_of_comparisons_does_not_matter(runs):
     differences = [compare_runs(runs[0], runs[1]), compare_runs(runs[2], runs[3])]
     assert holm(differences) == holm(differences[::-1])[::-1]
+
+
+@given(st.lists(st.lists(st.floats(-1, 1), min_size=6, max_size=6), min_size=2, max_size=8))
+def test_no_difference_is_called_whose_interval_holds_one(logs):
+    pairs = list(itertools.pairwise(logs))
+    for one in holm([compare_paired(*pair) for pair in pairs] + [compare_runs(*pair, 0.02) for pair in pairs]):
+        low, high = one.interval
+        assert not (one.called and low <= 1 <= high)

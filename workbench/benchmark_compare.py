@@ -101,7 +101,7 @@ def summary(compared: Sequence[Compared]) -> str:
     what = "no difference" if not called else f"{called} {'difference' if called == 1 else 'differences'}"
     return (
         f"{what} beyond the noise in {len(compared)} comparisons; of 100 such tables of equal things at most "
-        f"{FAMILY_ERROR * 100:.0f} would call any"
+        f"{FAMILY_ERROR * 100:.0f} would call any" + (", in brackets 99% intervals" if called else "")
     )
 
 
@@ -126,11 +126,11 @@ def _compare(pairs: Sequence[tuple[ArtifactTimes, ArtifactTimes]], moved: float,
     compared = []
     for one, other, first, second in rows:
         if in_turn and len(first.logs) == len(second.logs):
-            difference = compare_paired(first.logs, second.logs, len(rows))
+            difference = compare_paired(first.logs, second.logs)
         else:
             # Memory does not grow or shrink with the speed of the machine.
             allowed = 0.0 if first.unit == "bytes" else moved
-            difference = compare_runs(first.logs, second.logs, allowed, len(rows))
+            difference = compare_runs(first.logs, second.logs, allowed)
         compared.append(Compared(one.name, other.name, first.workload, first.name, difference))
     verdicts = holm([one.difference for one in compared])
     return [replace(one, difference=verdict) for one, verdict in zip(compared, verdicts, strict=True)]

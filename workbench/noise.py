@@ -44,7 +44,7 @@ class Difference:
 
     Attributes:
         ratio: of the first to the second.
-        interval: of the ratio, at the confidence of the whole table if the others' p had been equal.
+        interval: of the ratio, 99% for this one by itself; what is called has 1 outside.
         p: two-sided, of no difference beyond what is allowed for; 1 where too few processes can tell.
         floor: relative difference that noise alone makes.
         called: whether it is a difference.
@@ -85,30 +85,28 @@ def aa_difference(logs: Sequence[float]) -> float | None:
     return math.expm1(abs(fmean(logs[::2]) - fmean(logs[1::2])))
 
 
-def compare_paired(first: Sequence[float], second: Sequence[float], family: int = 1) -> Difference:
+def compare_paired(first: Sequence[float], second: Sequence[float]) -> Difference:
     """Two things timed in turn in one run: the n-th processes of both ran one after the other.
 
     Args:
         first: a series.
         second: a series of the same rounds.
-        family: comparisons in the table, for the interval.
     """
     gaps = [one - other for one, other in zip(first, second, strict=True)]
     floor = _common_floor(first, second)
     if len(gaps) < FEWEST:
         return Difference(math.exp(fmean(gaps)), (0.0, math.inf), 1.0, floor)
     error = stdev(gaps) / math.sqrt(len(gaps))
-    return _difference(fmean(gaps), error, len(gaps) - 1, floor, family)
+    return _difference(fmean(gaps), error, len(gaps) - 1, floor)
 
 
-def compare_runs(now: Sequence[float], before: Sequence[float], allowance: float = 0.0, family: int = 1) -> Difference:
+def compare_runs(now: Sequence[float], before: Sequence[float], allowance: float = 0.0) -> Difference:
     """The same figure of two runs.
 
     Args:
         now: a series.
         before: a series.
         allowance: logarithm of the factor by which the machine itself changed between the runs.
-        family: comparisons in the table, for the interval.
     """
     floor = math.expm1(max(LEAST_BETWEEN_RUNS, math.log1p(_common_floor(now, before)) + allowance))
     gap = fmean(now) - fmean(before)
@@ -119,7 +117,7 @@ def compare_runs(now: Sequence[float], before: Sequence[float], allowance: float
     # Welch-Satterthwaite, rounded down: fewer degrees of freedom are the careful side.
     shares = sum(part**2 / (len(logs) - 1) for part, logs in zip(parts, (now, before), strict=True))
     freedom = math.floor(sum(parts) ** 2 / shares) if shares else len(now) + len(before) - 2
-    return _difference(gap, error, max(freedom, 1), floor, family, allowance)
+    return _difference(gap, error, max(freedom, 1), floor, allowance)
 
 
 def _common_floor(first: Sequence[float], second: Sequence[float]) -> float:
@@ -127,12 +125,10 @@ def _common_floor(first: Sequence[float], second: Sequence[float]) -> float:
     return max(math.expm1(LEAST_DIFFERENCE), *(floor if floor is not None else math.inf for floor in floors))
 
 
-def _difference(
-    gap: float, error: float, freedom: int, floor: float, family: int, allowance: float = 0.0
-) -> Difference:
+def _difference(gap: float, error: float, freedom: int, floor: float, allowance: float = 0.0) -> Difference:
     beyond = max(0.0, abs(gap) - allowance)
     p = t_two_sided(beyond / error, freedom) if error else float(beyond == 0.0)
-    reach = t_quantile(1 - FAMILY_ERROR / family / 2, freedom) * error + allowance
+    reach = t_quantile(1 - FAMILY_ERROR / 2, freedom) * error + allowance
     return Difference(math.exp(gap), (_exp(gap - reach), _exp(gap + reach)), p, floor)
 
 
