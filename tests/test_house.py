@@ -20,6 +20,11 @@ HEAVY = (
     "xllamacpp",
     "torchao",
     "plotly",
+    "matplotlib",
+    "scipy",
+    "pandas",
+    "sqlglot",
+    "pynvml",
 )
 # errors <- nouns <- kernels <- {formats, runtimes, evals, trackers} <- build <- cli
 NOUNS = {

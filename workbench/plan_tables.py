@@ -20,7 +20,7 @@ from workbench.tables import DASH, Table, size_text
 
 PLAN_LEGEND = (
     "All figures are predicted, not measured; a range such as 12-17 holds nine of ten true values. "
-    "* = built by default; - = not known."
+    "Decode in tokens a second. * = built by default; - = not known."
 )
 
 
