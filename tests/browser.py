@@ -11,6 +11,7 @@ Take the fixture ``chromium`` (tests/conftest.py) and open pages with ``opened``
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -44,6 +45,19 @@ class Seen:
     faults: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
     dialogs: list[str] = field(default_factory=list)
+
+
+def keep(page: Any, name: str) -> None:
+    """A picture of a page in the folder ``WORKBENCH_SCREENSHOTS``, where pictures are wanted (README's are made so)."""
+    folder = os.environ.get("WORKBENCH_SCREENSHOTS")
+    if folder:
+        page.screenshot(path=Path(folder) / f"{name}.png")
+
+
+def shown_store() -> Path | None:
+    """A store of real builds to make pictures of, in place of made-up ones."""
+    store = os.environ.get("WORKBENCH_SCREENSHOT_STORE")
+    return Path(store).resolve() if store else None
 
 
 @contextmanager

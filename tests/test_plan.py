@@ -10,6 +10,7 @@ from workbench.build_cost import host
 from workbench.checkpoint import Checkpoint
 from workbench.config_tensors import config_tensors
 from workbench.errors import WorkbenchError
+from workbench.experience import experience
 from workbench.plan import Planner, make_plan, plan_record, question
 from workbench.plan_record import decision, plans_record
 from workbench.usual_beams import usual_beams
@@ -166,7 +167,7 @@ def test_a_models_own_beams_come_first_where_they_make_sense(tmp_path, text, bea
 
 def test_a_disk_that_is_too_small_is_told(monkeypatch):
     small = dataclasses.replace(host(), free_disk_bytes=10**9)
-    monkeypatch.setattr("workbench.plan.host", lambda: small)
+    monkeypatch.setattr("workbench.plan.host", lambda folder: small)
     row = rows(plan_for("rtx4090", "gguf-q4_k_m"))["gguf-q4_k_m"]
     assert "of disk and 0.9 are free" in row.build_cost.obstacle
     assert row.build_cost.disk_bytes > 31e9 + 9.9e9  # the download and the artifact
@@ -196,7 +197,7 @@ def test_the_record_of_all_profiles_holds_one_plan_each():
 def test_what_a_build_depends_on_leaves_out_what_changes_from_day_to_day(monkeypatch):
     chosen = ("fp16", "int8", "mps")
     before = decision(plan_for("rtx4090", *chosen))
-    monkeypatch.setattr("workbench.plan.host", lambda: dataclasses.replace(host(), free_disk_bytes=1))
+    monkeypatch.setattr("workbench.plan.host", lambda folder: dataclasses.replace(host(), free_disk_bytes=1))
     assert decision(plan_for("rtx4090", *chosen)) == before
     assert decision(plan_for("rtx4090", *chosen, context=100)) != before
 
@@ -209,3 +210,11 @@ def test_beams_lengthen_the_question_and_leave_the_rates_that_engines_are_compar
     for name in ("ttft_s", "prefill_tokens_per_s", "decode_tokens_per_s"):
         assert searched.rows[0].predicted(name) == greedy.rows[0].predicted(name)
     assert searched.rows[0].predicted("question_s") > greedy.rows[0].predicted("question_s")
+
+
+def test_the_disk_that_must_hold_the_artifact_is_the_stores(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr("workbench.plan.host", lambda folder: asked.append(folder) or host(folder))
+    planner = Planner(sqlcoder_15b(), experience=experience(tmp_path))
+    planner.plan(catalog.get_profile("a100-80gb"), [catalog.get_recipe("fp16")])
+    assert asked == [tmp_path]

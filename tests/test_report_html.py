@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 from big_reports import big_report
-from browser import file_url, opened, overflow
+from browser import file_url, keep, opened, overflow, shown_store
 from reports import artifact, divergence, report
 
 from workbench.chart_parts import PALETTE
@@ -51,6 +51,16 @@ def test_the_recommendation_comes_first(measured):
     first = measured.page.inner_text(".recommendation")
     assert first.startswith("Use gguf-q8_0 on cpu: 94.0% of 200 questions right")
     assert measured.page.locator("h1").count() == 1
+
+
+def test_the_first_screen_holds_the_answer_and_the_artifacts(chromium, measured):
+    store = shown_store()
+    url = file_url(next(store.glob("*/reports/cpu/report.html"))) if store else measured.url
+    with opened(chromium, url, width=1400, height=860) as seen:
+        drawn(seen)
+        bottoms = [seen.page.locator(part).first.bounding_box() for part in (".recommendation", "#artifacts tbody tr")]
+        assert all(box["y"] + box["height"] < 860 for box in bottoms)
+        keep(seen.page, "report")
 
 
 def test_every_part_is_there(measured):

@@ -25,11 +25,13 @@ class Experience:
         as_of: month of the engines' builds, ``YYYY-MM``; ``None`` expects the newest.
         ledger: what was predicted and measured on this machine, if there is a store with one.
         machine: this machine, if there is a ledger.
+        store: folder that artifacts are made in, whose disk must hold them.
     """
 
     as_of: str | None = None
     ledger: Ledger | None = None
     machine: Machine | None = None
+    store: Path = Path()
 
     def generations(self, runtime: str, profile: HardwareProfile) -> list[Generation]:
         """An engine's generations, the one to expect first, the others from the newest."""
@@ -96,6 +98,6 @@ def experience(store: Path, as_of: str | None = None) -> Experience:
         StorageError: the ledger is there and cannot be read.
     """
     if not (store / NAME).is_file():
-        return Experience(as_of)
+        return Experience(as_of, store=store)
     machine = describe(quick=True)
-    return Experience(as_of, read_ledger(store, machine.label, PREDICTOR), machine)
+    return Experience(as_of, read_ledger(store, machine.label, PREDICTOR), machine, store)

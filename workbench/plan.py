@@ -183,7 +183,7 @@ class Planner:
 
     @cached_property
     def _host(self) -> Host:
-        return host()
+        return host(self._experience.store)
 
 
 def question(context: int, batch: int = 1, beams: int = 1) -> Workload:

@@ -161,7 +161,8 @@ def _verdict_text(row: PlannedArtifact) -> str:
 
 def _size(row: PlannedArtifact, name: str) -> str:
     value = row.predicted(name)
-    return DASH if value is None else "~" + size_text(value)
+    exact = name == "weight_bytes" and row.exact
+    return DASH if value is None else ("" if exact else "~") + size_text(value)
 
 
 def _limit(value: int | None) -> str:

@@ -3,20 +3,19 @@
 With ``WORKBENCH_SCREENSHOTS=FOLDER`` the pages are kept as pictures; ``WORKBENCH_SCREENSHOT_STORE=STORE`` then shows a
 store of real builds in place of mock artifacts::
 
-    WORKBENCH_SCREENSHOTS=docs WORKBENCH_SCREENSHOT_STORE=artifacts pytest tests/trackers/test_mlflow_pages.py
+    WORKBENCH_SCREENSHOTS=docs WORKBENCH_SCREENSHOT_STORE=artifacts pytest tests -k "pages or first_screen"
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import opened
+from browser import keep, opened, shown_store
 from mlflow_servers import running
 from tracked_artifacts import build_of, child, mock_artifact
 
@@ -25,7 +24,6 @@ from workbench.trackers.mlflow import TRACKER
 
 SHOWN_MS = 120_000  # MLflow's pages are slow to come on a busy machine
 ASSISTANT_SHOWN = "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1"  # else it takes a quarter of the page
-STORE = os.environ.get("WORKBENCH_SCREENSHOT_STORE")
 
 
 @dataclass
@@ -37,12 +35,6 @@ class Site:
     variants: dict[str, str]
     build: str
     model: str
-
-    def keep(self, page: Any, name: str) -> None:
-        """A picture of the page, where pictures are wanted."""
-        folder = os.environ.get("WORKBENCH_SCREENSHOTS")
-        if folder:
-            page.screenshot(path=Path(folder) / f"mlflow-{name}.png")
 
 
 def recorded(store: Path) -> None:
@@ -68,8 +60,8 @@ def recorded(store: Path) -> None:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("pages")
-    store = Path(STORE).resolve() if STORE else folder
-    if not STORE:
+    store = shown_store() or folder
+    if store == folder:
         with pytest.MonkeyPatch.context() as patch:
             patch.delenv("MLFLOW_TRACKING_URI", raising=False)
             recorded(store)
@@ -80,7 +72,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     experiment = next(one for one in client.search_experiments() if VIEW_TAG in one.tags)
     runs = client.search_runs([experiment.experiment_id], "tags.latest = 'true'")
     variants = {run.info.run_name: run.info.run_id for run in runs if run.data.tags["kind"] == "variant"}
-    (build,) = [run.info.run_id for run in runs if run.data.tags["kind"] == "build"]
+    builds = [run.info for run in runs if run.data.tags["kind"] == "build"]
+    build = max(builds, key=lambda info: info.start_time).run_id
     model = client.search_registered_models()[0].name
     with running(["ui", "--backend-store-uri", uri, "--workers", "1"], folder / "log.txt") as (address, _):
         yield Site(address, experiment.experiment_id, variants, build, model)
@@ -106,14 +99,14 @@ def test_the_runs_open_with_the_figures_in_columns(chromium: Any, site: Site) ->
         assert f"{len(site.variants)} matching runs" in " ".join(shown.split())
         assert all(one in shown for one in site.variants)
         assert "Error loading shared view state" not in shown
-        site.keep(page, "runs")
+        keep(page, "mlflow-runs")
 
 
 def test_charts_hold_accuracy_against_cost(chromium: Any, site: Site) -> None:
     url = site.address + runs_page(site.experiment) + "&compareRunsMode=CHART"
     with page_at(chromium, url, "Which variant") as page:
         page.locator(".js-plotly-plot .points path").first.wait_for(timeout=SHOWN_MS)
-        site.keep(page, "charts")
+        keep(page, "mlflow-charts")
 
 
 def test_the_last_builds_variants_stand_side_by_side(chromium: Any, site: Site) -> None:
@@ -124,14 +117,12 @@ def test_the_last_builds_variants_stand_side_by_side(chromium: Any, site: Site) 
         shown = page.inner_text("body")
         assert all(one in shown for one in site.variants)
         assert accuracy_metric("heldout") in shown
-        site.keep(page, "compare")
 
 
 def test_the_registered_model_shows_versions_and_its_alias(chromium: Any, site: Site) -> None:
     with page_at(chromium, site.address + model_page(site.model), "Version 1") as page:
         page.get_by_text("-best").first.wait_for(timeout=SHOWN_MS)
         assert "env-manager local" in page.inner_text("body")
-        site.keep(page, "model")
 
 
 def test_the_report_opens_among_the_builds_files(chromium: Any, site: Site) -> None:
@@ -141,4 +132,3 @@ def test_the_report_opens_among_the_builds_files(chromium: Any, site: Site) -> N
         frame = page.frame_locator("iframe").first
         frame.locator("h1").first.wait_for(timeout=SHOWN_MS)
         page.get_by_text("plots").first.wait_for(timeout=SHOWN_MS)
-        site.keep(page, "report")
