@@ -26,7 +26,8 @@ from workbench.artifact import Manifest
 from workbench.errors import WorkbenchError
 from workbench.hardware import GIB
 from workbench.memory import least_bytes
-from workbench.runtimes.base import FALLBACK_MEMORY, Runtime
+from workbench.memory_facts import FALLBACK_MEMORY
+from workbench.runtimes.base import Runtime
 
 END_S = 5.0
 TOLD_LINES = 3  # of what a process that died had printed

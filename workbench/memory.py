@@ -27,8 +27,8 @@ from typing import Any
 from workbench.architecture import MODULES
 from workbench.artifact import Manifest
 from workbench.checkpoint import Checkpoint
+from workbench.memory_facts import Held, MemoryFacts
 from workbench.recipe import Recipe
-from workbench.runtimes.base import Held, MemoryFacts
 from workbench.shape import ModelShape, model_shape
 from workbench.workload import MOST_BATCH
 

@@ -17,8 +17,8 @@ from workbench.errors import WorkbenchError
 from workbench.formats.base import Format, Options
 from workbench.hardware import HardwareProfile
 from workbench.memory import MemoryModel, memory_model, weigh
+from workbench.memory_facts import FALLBACK_MEMORY, MemoryFacts
 from workbench.recipe import Recipe
-from workbench.runtimes.base import FALLBACK_MEMORY, MemoryFacts
 from workbench.shape import model_shape
 
 

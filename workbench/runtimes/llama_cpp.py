@@ -22,6 +22,7 @@ from __future__ import annotations
 import socket
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -29,15 +30,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from workbench.artifact import Artifact
 from workbench.errors import ArtifactError, PrerequisiteError, UnsupportedWorkloadError, WorkbenchError
+from workbench.memory_facts import Held, MemoryFacts
 from workbench.runtimes._llama_beams import Followed
 from workbench.runtimes._llama_server import GREEDY, Ask, complete, context_of, end_ids, post, told_next
 from workbench.runtimes._llama_timing import time_slot, time_slots
 from workbench.runtimes.base import (
     Decoding,
     Generation,
-    Held,
     LoadOptions,
-    MemoryFacts,
     Reading,
     Runtime,
     Session,
@@ -267,6 +267,19 @@ class LlamaCppSession(Session):
         return params
 
 
+_ON_A_GPU = MemoryFacts(
+    450_000_000,
+    "CUDA context and cuBLAS of llama.cpp's own logs",
+    cache_step=256,
+    beam_cache="nothing",
+    element_bytes=4,
+    inner_rows=(2.0, 1.0),
+    block=512,
+    logits="all",
+    one_buffer=True,
+)
+
+
 class LlamaCpp(Runtime):
     """llama.cpp by way of xllamacpp."""
 
@@ -274,35 +287,13 @@ class LlamaCpp(Runtime):
     title = "llama.cpp"
     requires = (("xllamacpp", "xllamacpp"),)
     devices = ("cpu", "cuda", "mps")
-    # Fitted by eye to published llama-bench figures of 7B and 8B models on RTX 3090 and 4090, A100, M2 Pro and
-    # Ultra, which they meet within 30%; the CPU's are assumptions.
     # Reads prompts in blocks of 512 tokens ("ubatch") and reserves room for the logits of each: 7B models of 32,000
     # tokens log a compute buffer of 70.5 MiB, those of 128,256 one of 258.5 MiB (512 x (vocabulary + width) x 4 bytes).
     # On a CPU logits are computed for the last token alone, and 4-bit matrices are held a second time, repacked.
     memory = MappingProxyType(
         {
-            "cuda": MemoryFacts(
-                450_000_000,
-                "CUDA context and cuBLAS of llama.cpp's own logs",
-                cache_step=256,
-                beam_cache="nothing",
-                element_bytes=4,
-                inner_rows=(2.0, 1.0),
-                block=512,
-                logits="all",
-                one_buffer=True,
-            ),
-            "metal": MemoryFacts(
-                150_000_000,
-                "an assumption: libraries and Metal's own",
-                cache_step=256,
-                beam_cache="nothing",
-                element_bytes=4,
-                inner_rows=(2.0, 1.0),
-                block=512,
-                logits="all",
-                one_buffer=True,
-            ),
+            "cuda": _ON_A_GPU,
+            "metal": replace(_ON_A_GPU, overhead_bytes=150_000_000, source="an assumption: libraries and Metal's own"),
             "cpu": MemoryFacts(
                 60 << 20,
                 "resident sets of models of 0.16 to 1.1 billion weights on Linux",

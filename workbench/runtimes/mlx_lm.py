@@ -30,13 +30,13 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.artifact import Artifact
 from workbench.errors import ArtifactError, PrerequisiteError, UnsupportedWorkloadError, WorkbenchError
+from workbench.memory_facts import MemoryFacts
 from workbench.quiet import quiet_libraries
 from workbench.runtimes._prompt_tokens import PromptTokens
 from workbench.runtimes.base import (
     Decoding,
     Generation,
     LoadOptions,
-    MemoryFacts,
     Reading,
     Runtime,
     Session,

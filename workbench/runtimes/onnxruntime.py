@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.artifact import Artifact
 from workbench.errors import ArtifactError, PrerequisiteError, UnsupportedWorkloadError, WorkbenchError
+from workbench.memory_facts import Held, MemoryFacts
 from workbench.quiet import quiet_libraries
 from workbench.runtimes._beams import BeamSearch, most_probable
 from workbench.runtimes._onnx_engine import Cache, Engine, Followed, Reader, onnxruntime, open_session
@@ -35,9 +36,7 @@ from workbench.runtimes._stops import Stops
 from workbench.runtimes.base import (
     Decoding,
     Generation,
-    Held,
     LoadOptions,
-    MemoryFacts,
     Reading,
     Runtime,
     Session,

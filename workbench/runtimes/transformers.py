@@ -25,15 +25,14 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.artifact import Artifact
 from workbench.errors import ArtifactError, PrerequisiteError, WorkbenchError
+from workbench.memory_facts import Held, MemoryFacts
 from workbench.quiet import quiet_libraries
 from workbench.runtimes._groups import common_prefix
 from workbench.runtimes._prompt_tokens import PromptTokens
 from workbench.runtimes.base import (
     Decoding,
     Generation,
-    Held,
     LoadOptions,
-    MemoryFacts,
     Reading,
     Runtime,
     Session,
