@@ -114,3 +114,10 @@ JSON = st.recursive(
 @given(st.dictionaries(st.text(), JSON))
 def test_the_digest_does_not_depend_on_the_order_of_keys(value: dict[str, object]) -> None:
     assert sha256_json(value) == sha256_json(dict(reversed(value.items())))
+
+
+def test_what_a_killed_sealing_left_is_no_file_of_the_artifact(tmp_path: Path) -> None:
+    (tmp_path / "weights.bin").write_bytes(b"weights")
+    (tmp_path / ".manifest.json.new").write_text("{half")
+    assert [entry.path for entry in seal(tmp_path, MANIFEST).files] == ["weights.bin"]
+    assert not (tmp_path / ".manifest.json.new").exists()

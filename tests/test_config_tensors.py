@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from workbench.checkpoint import Checkpoint, open_checkpoint, peek_checkpoint
@@ -273,6 +273,7 @@ ROPES = JSON | st.fixed_dictionaries(
     base=st.sampled_from([SMALL_BIGCODE, SMALL_LLAMA]), rope=ROPES,
     changes=st.dictionaries(st.sampled_from(KEYS), JSON | st.sampled_from([0, -1, 1 << 24, 2**31, 1e300]), max_size=3),
 )  # fmt: skip
+@example(base=SMALL_BIGCODE, rope=None, changes={"num_key_value_heads": ":", "head_dim": []})
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_config_is_a_plan_or_a_sentence(
     base: dict[str, Any], rope: Any, changes: dict[str, Any], tmp_path: Path

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from workbench.errors import ArtifactError
-from workbench.whole_file import write_whole
+from workbench.whole_file import partial_of, write_whole
 
 MANIFEST_NAME = "manifest.json"
 MANIFEST_VERSION = 1
@@ -145,6 +145,7 @@ def seal(folder: Path, manifest: Manifest, digests: Mapping[str, str] | None = N
         manifest: everything but ``files``.
         digests: sha256 of files that were hashed while they were written, by their name.
     """
+    partial_of(folder / MANIFEST_NAME).unlink(missing_ok=True)  # of a run that was killed while it sealed
     known = digests or {}
     names = [file.relative_to(folder).as_posix() for file in sorted(folder.rglob("*")) if file.is_file()]
     entries = tuple(

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from workbench.checkpoint import Checkpoint
 from workbench.errors import CheckpointError
+from workbench.shape import model_shape
 
 _BUFFERS = (".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq")  # made anew by every loader
 
@@ -115,11 +116,8 @@ def sizes_of(checkpoint: Checkpoint) -> Sizes:
     missing = [key for key in keys.values() if config.get(key) is None]
     if missing:
         raise CheckpointError(f"{checkpoint.path}/config.json names no {missing[0]}; fetch the checkpoint again")
-    layers, heads, width = (int(config[keys[key]]) for key in ("layers", "heads", "width"))
-    kv_heads = int(config.get("num_key_value_heads") or heads)
-    if checkpoint.architecture == "gpt_bigcode":
-        kv_heads = 1 if config.get("multi_query", True) else heads
-    return Sizes(layers, width, heads, kv_heads, int(config.get("head_dim") or width // heads))
+    shape = model_shape(config)
+    return Sizes(shape.layers, shape.hidden, shape.heads, shape.kv_heads, shape.head_dim)
 
 
 def is_tied(checkpoint: Checkpoint) -> bool:
