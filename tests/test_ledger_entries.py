@@ -29,14 +29,18 @@ def work(tmp_path):
 
 def measured(work, share):
     """A report whose speeds are a share of what is predicted for the timed workload."""
-    found = predictions_beside(work, work.plan.chosen[0], [figure("ttft_s", 1.0, "s", work)])
+    planned = work.plan.chosen[0]
+    found = predictions_beside(work, planned, [figure("ttft_s", 1.0, "s", work)])
     predicted = next(one.value for one in found if one.name == "ttft_s")
     figures = (
         figure("ttft_s", predicted / share, "s", work),
         figure("decode_tokens_per_s", 70.0, "tokens/s", work),
         Measurement("weight_bytes", 6e6, "bytes", "measured", "file sizes"),
     )
-    return ArtifactReport(RECIPE, "somewhere", "llama_cpp 1", "cpu", convert_s=2.5, measurements=figures)
+    beside = predictions_beside(work, planned, figures)
+    return ArtifactReport(
+        RECIPE, "somewhere", "llama_cpp 1", "cpu", convert_s=2.5, measurements=figures, predictions=beside
+    )
 
 
 def figure(name, value, unit, work):

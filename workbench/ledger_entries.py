@@ -1,8 +1,8 @@
 """From a build to the ledger: each artifact's measured figures beside predictions of the very same workload.
 
 A plan speaks of a typical question; a trial times one of the model's own prompts. Both are only comparable for the same
-numbers of tokens, so the figures are predicted again for what was timed, by the model that made the plan and without
-what the ledger taught it. Only the profile's own machine tells something about the profile.
+numbers of tokens, so the report's figures are predicted again for what was timed, by the model that made the plan and
+without what the ledger taught it, and the ledger keeps those. Only the profile's own machine tells of the profile.
 
     keep_in_ledger(work, artifacts)   # the last thing a build does
 """
@@ -42,7 +42,8 @@ def keep_in_ledger(work: Work, artifacts: Sequence[ArtifactReport]) -> None:
 def _entry(work: Work, planned: PlannedArtifact, report: ArtifactReport) -> Entry:
     measured = {m.name: m for m in report.measurements if m.kind == "measured" and m.value is not None}
     workload = timed_workload(measured.values())
-    predicted = predictions_alike(work, planned, workload) if workload else {}
+    # Of what was timed, the report's predictions are for the very workload; without it they are the typical question's.
+    predicted = {m.name: m for m in report.predictions} if workload else {}
     figures: dict[str, dict[str, Any]] = {
         name: {"predicted": predicted[name].value, "measured": measured[name].value, "conditions": _told(workload)}
         for name in COMPARED
