@@ -29,6 +29,7 @@ from workbench.artifact import Manifest
 from workbench.checkpoint import Checkpoint
 from workbench.memory_facts import Held, MemoryFacts
 from workbench.recipe import Recipe
+from workbench.search import largest
 from workbench.shape import ModelShape, model_shape
 from workbench.workload import MOST_BATCH
 
@@ -148,11 +149,11 @@ class MemoryModel:
 
     def largest_context(self, usable: int, limit: int, batch: int = 1, beams: int = 1) -> int:
         """Most tokens up to ``limit`` that fit into so many bytes; 0 when not even one does."""
-        return _largest(lambda tokens: self.peak(tokens, batch, beams) <= usable, limit)
+        return _room(limit, lambda tokens: self.peak(tokens, batch, beams) <= usable)
 
     def largest_batch(self, usable: int, context: int, beams: int = 1) -> int:
         """Most prompts at a time, up to ``MOST_BATCH``: more is a question of time; 0 when not even one fits."""
-        return _largest(lambda batch: self.peak(context, batch, beams) <= usable, MOST_BATCH)
+        return _room(MOST_BATCH, lambda batch: self.peak(context, batch, beams) <= usable)
 
     def _cache(self, context: int, batch: int, beams: int) -> int:
         facts = self.facts
@@ -217,12 +218,6 @@ def _held(name: str, options: Mapping[str, Any], facts: MemoryFacts) -> Held:
     return found or Held(file=1.0)
 
 
-def _largest(fits: Callable[[int], bool], limit: int) -> int:
-    """The largest number from 1 to ``limit`` for which a falling condition holds; 0 when it never does."""
-    if fits(limit):
-        return limit
-    low, high = 0, limit
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle)
-    return low
+def _room(limit: int, fits: Callable[[int], bool]) -> int:
+    """The largest number from 1 to a limit that fits, 0 when none does. The limit is asked first: mostly it does."""
+    return limit if fits(limit) else largest(limit - 1, fits)
