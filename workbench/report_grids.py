@@ -25,6 +25,7 @@ from workbench.tables import (
     is_reference,
     per_second,
     size_text,
+    two_digits,
 )
 
 _NUMBER = re.compile(r"[~+±-]?\d|-$")
@@ -112,7 +113,7 @@ def figure_cell(measurement: Measurement | None) -> Cell:
     if measurement is None or measurement.value is None:
         return Cell(DASH)
     if measurement.kind == "predicted":
-        digits = measurement.value if measurement.unit == "bytes" else _two_digits(measurement.value)
+        digits = measurement.value if measurement.unit == "bytes" else two_digits(measurement.value)
         return Cell(f"~{value_text(digits, measurement.unit)}", interval_text(measurement), predicted=True)
     return Cell(value_text(measurement.value, measurement.unit))
 
@@ -140,10 +141,6 @@ def value_text(value: float, unit: str) -> str:
     if unit == "tokens/s":
         return per_second(value)
     return f"{value:.4g} {unit}"
-
-
-def _two_digits(value: float) -> float:
-    return float(f"{value:.2g}")
 
 
 def _flips_cell(artifact: ArtifactReport) -> Cell:

@@ -196,10 +196,11 @@ def _mark(measurement: Measurement) -> str:
 def _rounded(measurement: Measurement) -> float:
     """The value; of a prediction two digits, for it knows no more."""
     value = measurement.value or 0.0
-    return value if measurement.kind == "measured" else _two_digits(value)
+    return value if measurement.kind == "measured" else two_digits(value)
 
 
-def _two_digits(value: float) -> float:
+def two_digits(value: float) -> float:
+    """A value as a prediction tells it, which knows no more."""
     return float(f"{value:.2g}")
 
 
