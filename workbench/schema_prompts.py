@@ -21,6 +21,7 @@ from workbench.errors import UnsupportedWorkloadError
 from workbench.nano import DATA_DIR
 from workbench.prompt import COMPLETION, Prompt
 from workbench.questions import QuestionSet, load_question_set
+from workbench.search import largest
 from workbench.workload import Workload
 
 COPIES = ("", "archive_", "staging_", "audit_", "history_", "import_", "export_", "backup_")
@@ -85,7 +86,7 @@ def _grow(tokens: int, tables: Sequence[str], render: Callable[[str], str], coun
     def fits(schema: str) -> bool:
         return count(render(schema)) <= tokens
 
-    whole = _most(len(tables), lambda number: fits("\n".join(tables[:number])))
+    whole = largest(len(tables), lambda number: fits("\n".join(tables[:number])))
     schema = "\n".join(tables[:whole])
     if whole < len(tables):
         head, *columns = tables[whole].splitlines()[:-1]
@@ -94,9 +95,9 @@ def _grow(tokens: int, tables: Sequence[str], render: Callable[[str], str], coun
             body = "\n".join(columns[:number]).rstrip(",")
             return f"{schema}\n{head}\n{body}\n);" if number else schema
 
-        schema = cut(_most(len(columns), lambda number: fits(cut(number))))
+        schema = cut(largest(len(columns), lambda number: fits(cut(number))))
     comments = [f"{schema}\n-- {' '.join(WORDS[:number])}" if number else schema for number in range(len(WORDS) + 1)]
-    schema = comments[_most(len(WORDS), lambda number: fits(comments[number]))]
+    schema = comments[largest(len(WORDS), lambda number: fits(comments[number]))]
     for _ in range(tokens):
         missing = tokens - count(render(schema))
         if missing == 0:
@@ -107,12 +108,3 @@ def _grow(tokens: int, tables: Sequence[str], render: Callable[[str], str], coun
             break
         schema = grown
     raise UnsupportedWorkloadError(f"no prompt of exactly {tokens} tokens can be made with this tokenizer")
-
-
-def _most(limit: int, fits: Callable[[int], bool]) -> int:
-    """The largest number up to a limit that fits, where every smaller one does; 0 is taken to fit."""
-    low, high = 0, limit
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle - 1)
-    return low

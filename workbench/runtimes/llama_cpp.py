@@ -294,9 +294,12 @@ class LlamaCpp(Runtime):
         {
             "cuda": _ON_A_GPU,
             "metal": replace(_ON_A_GPU, overhead_bytes=150_000_000, source="an assumption: libraries and Metal's own"),
-            "cpu": MemoryFacts(
-                60 << 20,
-                "resident sets of models of 0.16 to 1.1 billion weights on Linux",
+            "cpu": replace(
+                _ON_A_GPU,
+                overhead_bytes=60 << 20,
+                source="resident sets of models of 0.16 to 1.1 billion weights on Linux",
+                logits="last",
+                one_buffer=False,
                 held=MappingProxyType(
                     {
                         "": Held(file=1.0),
@@ -305,11 +308,6 @@ class LlamaCpp(Runtime):
                         "gguf/q4_0": Held(file=1.0, repacked=0.5625),
                     }
                 ),
-                cache_step=256,
-                beam_cache="nothing",
-                element_bytes=4,
-                inner_rows=(2.0, 1.0),
-                block=512,
             ),
         }
     )
