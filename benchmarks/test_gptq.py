@@ -21,7 +21,8 @@ import torch
 from benchmarks.limits import Limits
 from benchmarks.pairs import SIDES, Pair, in_turn, replayed, seconds_of, show
 from benchmarks.peers import named, started
-from workbench.kernels.gptq import GptqResult, GptqSettings, quantize
+from workbench.kernels.gptq import GptqResult, quantize
+from workbench.kernels.gptq_settings import GptqSettings
 from workbench.kernels.hessian import add_inputs, factorise, new_hessian
 from workbench.processors import available_processors
 from workbench.workers import Workers

@@ -158,7 +158,8 @@ def test_gptq_beats_rounding_on_the_texts_it_was_fitted_to(tiny_checkpoint, tmp_
     """The whole point, measured at the end of the model rather than in one layer."""
     from transformers import AutoTokenizer
 
-    from workbench.kernels.gptq import GptqSettings, choose_grid
+    from workbench.kernels.gptq_grid import choose_grid
+    from workbench.kernels.gptq_settings import GptqSettings
     from workbench.runtimes._gptq import load_dequantized
 
     source = tiny_checkpoint("gpt_bigcode")

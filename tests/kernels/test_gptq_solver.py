@@ -10,8 +10,9 @@ import torch
 
 from workbench.errors import WorkbenchError
 from workbench.kernels import hessian as tiles
-from workbench.kernels.gptq import GptqResult, GptqSettings
+from workbench.kernels.gptq import GptqResult
 from workbench.kernels.gptq import quantize as quantize_rows
+from workbench.kernels.gptq_settings import GptqSettings
 from workbench.kernels.hessian import factorise, new_hessian
 from workbench.workers import Workers
 

@@ -34,7 +34,8 @@ from workbench.workers import Workers
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from workbench.kernels.gptq import GptqResult, GptqSettings
+    from workbench.kernels.gptq import GptqResult
+    from workbench.kernels.gptq_settings import GptqSettings
 
 SCRATCH = ".gptq"
 

@@ -128,7 +128,7 @@ class Gptq(Format[GptqOptions]):
 
 def _calibration(checkpoint: Checkpoint, options: GptqOptions, context: ConversionContext) -> Calibration:
     """Texts as token ids, and how to quantize."""
-    from workbench.kernels.gptq import GptqSettings
+    from workbench.kernels.gptq_settings import GptqSettings
 
     most_tokens = min(options.calibration_tokens, checkpoint.context_length)
     sequences = tokenize(checkpoint, context.calibration, options.calibration_samples, most_tokens)

@@ -34,32 +34,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.errors import WorkbenchError
-from workbench.kernels._gptq_columns import round_columns
-from workbench.kernels.hessian import BLOCK, Factor
+from workbench.kernels._gptq_rows import ERROR_ROWS, ROWS, Piece
+from workbench.kernels.gptq_settings import GptqSettings
+from workbench.kernels.hessian import Factor
 from workbench.workers import Workers
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-ROWS = 512  # of a piece
-ERROR_ROWS = 1024  # output rows on which the relative error is taken; all of them in most layers
-SMALLEST_SCALE = np.float16(6e-8)  # the smallest positive float16
-
-
-@dataclass(frozen=True)
-class GptqSettings:
-    """How to quantize.
-
-    Attributes:
-        bits: 2, 3, 4 or 8.
-        group_size: columns that share a scale: 32, 64, 128, or -1 for the whole row.
-        symmetric: fixed zero in the middle of the codes; otherwise the grid spans minimum to maximum.
-    """
-
-    bits: int = 4
-    group_size: int = 128
-    symmetric: bool = True
 
 
 @dataclass(frozen=True)
@@ -121,7 +102,7 @@ def quantize(weight: Tensor, factor: Factor, settings: GptqSettings, workers: Wo
         raise ValueError(f"groups of {group} do not divide {columns} columns")
     every = max(1, rows // ERROR_ROWS)
     parts = [slice(first, min(first + ROWS, rows)) for first in range(0, rows, ROWS)]
-    pieces = list(workers.map(lambda part: _Piece(weight[part], factor, settings, every).round(), parts))
+    pieces = list(workers.map(lambda part: Piece(weight[part], factor, settings, every).round(), parts))
     damage, whole = (sum(piece.sums[which] for piece in pieces) for which in (0, 1))
     place = np.argsort(factor.order.numpy())  # where in the order each original column was
     codes = np.empty((rows, columns), np.uint8)
@@ -135,114 +116,3 @@ def quantize(weight: Tensor, factor: Factor, settings: GptqSettings, workers: Wo
         float(np.sqrt(max(damage, 0.0) / whole)) if whole > 0 else 0.0,
         factor.damp,
     )
-
-
-class _Piece:
-    """Some rows of a layer on their way to codes.
-
-    Args:
-        weight: the rows.
-        factor: of the layer's Hessian.
-        settings: bits and groups.
-        every: the relative error is taken on each ``every``-th row.
-
-    Attributes:
-        codes: ``(rows, in)``, columns in the order of the factor.
-        grids: of each group.
-        sums: tr(E H E^T) and tr(W H W^T) over the rows looked at, H without damping.
-    """
-
-    def __init__(self, weight: Tensor, factor: Factor, settings: GptqSettings, every: int) -> None:
-        import torch
-
-        self._factor = factor
-        self._settings = settings
-        self._every = every
-        self._weight = weight.float()[:, factor.order]
-        if not bool(torch.isfinite(self._weight).all()):
-            raise WorkbenchError("a weight is NaN or infinity: the checkpoint is damaged; fetch it again")
-        self._change = torch.empty_like(self._weight)
-        self.codes = np.empty(self._weight.shape, dtype=np.uint8)
-        self.grids: list[Grid] = []
-        self.sums = [0.0, 0.0]
-
-    def round(self) -> _Piece:
-        """Round all columns; returns itself."""
-        columns = self._weight.shape[1]
-        whole_row = None
-        if self._settings.group_size == -1 and columns > BLOCK:
-            whole_row = choose_grid(self._weight.numpy(), self._settings)
-            self.grids.append(whole_row)
-        for number, inverse in enumerate(self._factor.inverses):
-            block = slice(number * BLOCK, min((number + 1) * BLOCK, columns))
-            carried = self._change[:, : block.start] @ self._factor.upper[: block.start, block]
-            self._round_block(block, carried, inverse, whole_row)
-            self._add_sums(block, carried)
-        added = self._factor.added
-        for which, values in enumerate((self._change, self._weight)):
-            self.sums[which] -= float((values[:: self._every].double().square() @ added).sum())
-        del self._weight, self._change
-        return self
-
-    def _round_block(self, block: slice, carried: Tensor, inverse: Tensor, whole_row: Grid | None) -> None:
-        import torch
-
-        original = self._weight[:, block]
-        target = torch.addmm(original, carried, inverse).numpy()
-        rounded = np.empty_like(target)
-        codes = np.empty(target.shape, dtype=np.uint8)
-        width = target.shape[1]
-        group = width if self._settings.group_size == -1 else self._settings.group_size
-        for first in range(0, width, group):
-            grid = whole_row or choose_grid(target[:, first : first + group], self._settings)
-            round_columns(target, inverse.numpy(), (first, first + group), grid.floats(), codes, rounded)
-            if not whole_row:
-                self.grids.append(grid)
-        self.codes[:, block] = codes
-        self._change[:, block] = original - torch.from_numpy(rounded)
-
-    def _add_sums(self, block: slice, carried: Tensor) -> None:
-        """Add this block's columns of E U and W U, squared."""
-        some = slice(None, None, self._every)
-        corner = self._factor.upper[block, block].triu()
-        damage = carried[some] + self._change[some, block] @ corner
-        before = self._weight[some, : block.start] @ self._factor.upper[: block.start, block]
-        whole = before + self._weight[some, block] @ corner
-        for which, values in enumerate((damage, whole)):
-            self.sums[which] += float(values.double().square().sum())
-
-
-@dataclass(frozen=True)
-class Grid:
-    """What the codes of one group stand for, per row: ``scale * (code - zero)``, codes up to ``top``."""
-
-    scale: NDArray[np.float16]
-    zero: NDArray[np.uint8]
-    top: int
-
-    def floats(self) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:
-        """The same in the types of the compiled loop."""
-        return self.scale.astype(np.float32), self.zero.astype(np.float32), float(self.top)
-
-
-def choose_grid(values: NDArray[np.float32], settings: GptqSettings) -> Grid:
-    """The grid of one group, from the values to be rounded ``(rows, columns)``.
-
-    Symmetric: from minus to plus the largest magnitude, zero in the middle code. Otherwise from minimum to maximum,
-    with 0 always inside; the zero is at least 1, because the layout cannot store 0 (see ``packing``).
-    """
-    top = (1 << settings.bits) - 1
-    low, high = np.minimum(values.min(axis=1), 0.0), np.maximum(values.max(axis=1), 0.0)
-    empty = (low == 0) & (high == 0)
-    low, high = np.where(empty, -1.0, low), np.where(empty, 1.0, high)
-    if settings.symmetric:
-        scale = 2 * np.maximum(-low, high) / top
-        zero = np.full(len(scale), (top + 1) // 2)
-    else:
-        scale = (high - low) / top
-        zero = np.clip(np.rint(-low / scale), 1, top)
-        scale = np.where(np.rint(-low / scale) < 1, high / (top - 1), scale)
-    if scale.max(initial=0.0) > np.finfo(np.float16).max:
-        raise WorkbenchError("weights are too large for float16 scales; the checkpoint seems damaged, fetch it again")
-    stored = np.maximum(scale.astype(np.float16), SMALLEST_SCALE)
-    return Grid(stored, zero.astype(np.uint8), top)

@@ -1,0 +1,57 @@
+"""The grids that GPTQ rounds to: a scale and a zero for each row of a group of columns.
+
+A code q of ``bits`` bits stands for ``scale * (q - zero)``. Scales are rounded to float16 first, so that codes fit the
+scales that are stored, and zeros lie from 1 up, because the layout cannot store 0 (``packing.py``).
+
+Example::
+
+    grid = choose_grid(values, GptqSettings(bits=4))
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.errors import WorkbenchError
+from workbench.kernels.gptq_settings import GptqSettings
+
+SMALLEST_SCALE = np.float16(6e-8)  # the smallest positive float16
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What the codes of one group stand for, per row: ``scale * (code - zero)``, codes up to ``top``."""
+
+    scale: NDArray[np.float16]
+    zero: NDArray[np.uint8]
+    top: int
+
+    def floats(self) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:
+        """The same in the types of the compiled loop."""
+        return self.scale.astype(np.float32), self.zero.astype(np.float32), float(self.top)
+
+
+def choose_grid(values: NDArray[np.float32], settings: GptqSettings) -> Grid:
+    """The grid of one group, from the values to be rounded ``(rows, columns)``.
+
+    Symmetric: from minus to plus the largest magnitude, zero in the middle code. Otherwise from minimum to maximum,
+    with 0 always inside; the zero is at least 1, because the layout cannot store 0 (see ``packing``).
+    """
+    top = (1 << settings.bits) - 1
+    low, high = np.minimum(values.min(axis=1), 0.0), np.maximum(values.max(axis=1), 0.0)
+    empty = (low == 0) & (high == 0)
+    low, high = np.where(empty, -1.0, low), np.where(empty, 1.0, high)
+    if settings.symmetric:
+        scale = 2 * np.maximum(-low, high) / top
+        zero = np.full(len(scale), (top + 1) // 2)
+    else:
+        scale = (high - low) / top
+        zero = np.clip(np.rint(-low / scale), 1, top)
+        scale = np.where(np.rint(-low / scale) < 1, high / (top - 1), scale)
+    if scale.max(initial=0.0) > np.finfo(np.float16).max:
+        raise WorkbenchError("weights are too large for float16 scales; the checkpoint seems damaged, fetch it again")
+    stored = np.maximum(scale.astype(np.float16), SMALLEST_SCALE)
+    return Grid(stored, zero.astype(np.uint8), top)
