@@ -3,9 +3,10 @@ from pathlib import Path
 
 from reports import artifact, report, set_scores
 
+from workbench.chart_parts import PALETTE
 from workbench.measure import Measurement
 from workbench.plots import tradeoff_plot, write_plots
-from workbench.tradeoff_charts import MEMORY
+from workbench.tradeoff import MEMORY
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -46,3 +47,9 @@ def test_a_name_is_no_formula_and_what_does_not_conform_is_no_part_of_the_front(
     assert len(write_plots(built, tmp_path)) == 1
     (front,) = [line for line in tradeoff_plot(built, MEMORY).axes[0].lines if line.get_linestyle() == ":"]
     assert [float(value) for value in front.get_xdata()] == [3.0]
+
+
+def test_an_artifact_has_the_colour_that_it_has_on_the_page() -> None:
+    built = report(artifact("a", sets=()), costing("b", 80, 2**30))
+    (bars,) = tradeoff_plot(built, MEMORY).axes[0].containers
+    assert bars.lines[0].get_color() == PALETTE[1]

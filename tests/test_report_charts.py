@@ -12,7 +12,8 @@ from workbench.accuracy_charts import MOST_SHOWN, group_chart
 from workbench.chart_parts import PALETTE, accuracy_range, axis_scale, value_axis
 from workbench.measure import Measurement, Score
 from workbench.timing_charts import conditions_text, latency_charts, other_workload, predicted_charts
-from workbench.tradeoff_charts import DECODE, MEMORY, tradeoff_chart
+from workbench.tradeoff import DECODE, MEMORY
+from workbench.tradeoff_charts import tradeoff_chart
 
 
 def role(chart, name):

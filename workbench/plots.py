@@ -9,17 +9,15 @@ measured, a hollow one predicted; the dotted line joins the Pareto front.
 
 from __future__ import annotations
 
-import math
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from workbench.chart_parts import PALETTE, axis_scale
-from workbench.measure import Measurement, Score
-from workbench.pareto import pareto_front
-from workbench.report import ArtifactReport, BuildReport
+from workbench.chart_parts import colour
+from workbench.report import BuildReport
 from workbench.storage import storage_error
-from workbench.tradeoff_charts import DECODE, MEMORY, Trade
+from workbench.tradeoff import DECODE, MEMORY, Point, Trade, cost_scale, tradeoff_front, tradeoff_points
 
 PLOTS_NAME = "plots"
 _INCHES, _DOTS = (7.2, 4.4), 110
@@ -51,51 +49,37 @@ def tradeoff_plot(report: BuildReport, trade: Trade) -> Any | None:
     """Right answers on the first question set against memory or speed; ``None`` where no artifact has both."""
     from matplotlib import rc_context
 
-    points = [
-        (artifact, artifact.sets[0].overall, cost)
-        for artifact in report.artifacts
-        if artifact.sets and artifact.sets[0].overall.total
-        if (cost := artifact.measurement(trade.name)) and math.isfinite(cost.value or 0.0)
-    ]
+    name = str(report.question_sets[0]["name"]) if report.question_sets else ""
+    points = tradeoff_points(report, name, trade)
     if not points:
         return None
     with rc_context({"text.parse_math": False}):  # a dollar sign in a name is no formula
-        return _drawn(report, trade, points)
+        return _drawn(report, name, trade, points)
 
 
-def _drawn(report: BuildReport, trade: Trade, points: list[tuple[ArtifactReport, Score, Measurement]]) -> Any:
+def _drawn(report: BuildReport, question_set: str, trade: Trade, points: Sequence[Point]) -> Any:
     from matplotlib.figure import Figure
 
-    scale, unit = axis_scale([cost.value or 0.0 for _, _, cost in points], points[0][2].unit)
+    scale, title = cost_scale(points, trade)
     figure = Figure(figsize=_INCHES, layout="constrained")
     axes = figure.add_subplot()
-    for place, (artifact, score, cost) in enumerate(points):
-        _draw_point(axes, score, cost, scale, (artifact.recipe, PALETTE[place % len(PALETTE)]))
-    # What does not compute what its source does is no part of the front; see ``workbench/tradeoff_charts.py``.
-    sound = [(score, cost) for artifact, score, cost in points if artifact.conformance.get("passed", True)]
-    _draw_front(axes, sound, trade, scale)
-    predicted = " (predicted)" if all(cost.kind == "predicted" for _, _, cost in points) else ""
-    axes.set_xlabel(f"{trade.title}{predicted}, {unit}")
-    axes.set_ylabel(f"Right answers ({report.question_sets[0]['name']}), %")
+    for point in points:
+        _draw_point(axes, point, scale, colour(report, point.artifact))
+    front = tradeoff_front(points, trade)
+    across = [point.value / scale for point in front]
+    axes.plot(across, [100 * point.score.value for point in front], ":", color="grey", zorder=0)
+    axes.set_xlabel(title)
+    axes.set_ylabel(f"Right answers ({question_set}), %")
     axes.set_title(f"{report.model} on {report.profile}")
     axes.grid(alpha=0.3)
     figure.legend(loc="outside right upper", fontsize="small")
     return figure
 
 
-def _draw_point(axes: Any, score: Score, cost: Measurement, scale: float, label: tuple[str, str]) -> None:
+def _draw_point(axes: Any, point: Point, scale: float, tint: str) -> None:
     """One artifact, with its interval; hollow where its cost is predicted."""
-    name, tint = label
-    low, high = score.interval
-    right = 100 * score.value
+    low, high = point.score.interval
+    right = 100 * point.score.value
     reach = [[max(0.0, right - 100 * low)], [max(0.0, 100 * high - right)]]  # rounding takes 100% beyond its interval
-    inside = tint if cost.kind == "measured" else "white"
-    axes.errorbar(
-        [(cost.value or 0.0) / scale], [right], yerr=reach, fmt="o", label=name, color=tint, mfc=inside, capsize=4
-    )
-
-
-def _draw_front(axes: Any, points: list[tuple[Score, Measurement]], trade: Trade, scale: float) -> None:
-    front = pareto_front([(trade.sign * (cost.value or 0.0), score.value) for score, cost in points])
-    across = [(points[at][1].value or 0.0) / scale for at in front]
-    axes.plot(across, [100 * points[at][0].value for at in front], ":", color="grey", zorder=0)
+    inside, name = tint if point.cost.kind == "measured" else "white", point.artifact.recipe
+    axes.errorbar([point.value / scale], [right], yerr=reach, fmt="o", label=name, color=tint, mfc=inside, capsize=4)

@@ -29,7 +29,8 @@ from workbench.report_plan import plan_grid
 from workbench.storage import storage_error
 from workbench.tables import refusals_text
 from workbench.timing_charts import divergence_chart, latency_charts, predicted_charts
-from workbench.tradeoff_charts import DECODE, MEMORY, tradeoff_chart
+from workbench.tradeoff import DECODE, MEMORY
+from workbench.tradeoff_charts import tradeoff_chart
 from workbench.whole_file import write_whole
 
 PAGE_NAME = "report.html"

@@ -10,87 +10,53 @@ does is a cross, and no part of the front (``workbench/pareto.py``), for its fig
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from workbench.chart_parts import (
     Chart,
     accuracy_range,
-    axis_scale,
     colour,
     error_bars,
     figure,
     plain,
-    scored,
     symbol,
     value_axis,
 )
-from workbench.measure import Measurement, Score
-from workbench.pareto import pareto_front
-from workbench.report import ArtifactReport, BuildReport
+from workbench.report import BuildReport
 from workbench.report_grids import Cell, Grid, figure_cell, score_cell
-
-
-@dataclass(frozen=True)
-class Trade:
-    """What accuracy is held against.
-
-    Attributes:
-        name: of the measurement.
-        title: of the axis, without its unit.
-        sign: 1 where less is better, -1 where more is.
-    """
-
-    name: str
-    title: str
-    sign: int
-
-
-MEMORY = Trade("peak_memory_bytes", "Peak memory", 1)
-DECODE = Trade("decode_tokens_per_s", "Decode speed", -1)
-
-
-@dataclass(frozen=True)
-class _Point:
-    artifact: ArtifactReport
-    score: Score
-    cost: Measurement
-
-    @property
-    def value(self) -> float:
-        return self.cost.value or 0.0
-
-    @property
-    def conforms(self) -> bool:
-        return bool(self.artifact.conformance.get("passed", True))
+from workbench.tradeoff import Point, Trade, cost_scale, tradeoff_front, tradeoff_points
 
 
 def tradeoff_chart(report: BuildReport, question_set: str, trade: Trade) -> Chart | None:
     """Accuracy against memory or speed with intervals and the Pareto front; ``None`` where no artifact has both."""
-    points = [
-        _Point(artifact, one.overall, cost)
-        for artifact, one in scored(report, question_set)
-        if (cost := artifact.measurement(trade.name)) and one.overall.total
-    ]
+    points = tradeoff_points(report, question_set, trade)
     if not points:
         return None
-    sound = [point for point in points if point.conforms]
-    front = [sound[at] for at in pareto_front([(trade.sign * point.value, point.score.value) for point in sound])]
-    scale, unit = axis_scale([point.value for point in points], points[0].cost.unit)
-    predicted = all(point.cost.kind == "predicted" for point in points)
-    traces = [
-        _front_trace(front, trade, scale),
-        *(_point_trace(report, one, one in front, scale) for one in points),
-        _names_trace(report, points, front, scale),
-    ]
-    made = figure(
-        traces,
+    front = tradeoff_front(points, trade)
+    names = ", ".join(point.artifact.recipe for point in front)
+    better = "left" if trade.sign > 0 else "right"
+    return Chart(
+        f"Accuracy against {trade.title.lower()}",
+        f"Accuracy on {question_set} against {trade.title.lower()} of {len(points)} artifacts. Pareto front: {names}.",
+        _tradeoff_figure(report, question_set, trade, points),
+        _tradeoff_grid(report, question_set, trade, points, front),
+        f"Up and to the {better} is better. Dotted: the Pareto front, what no other artifact beats in both. "
+        + _marker_note(points)
+        + _left_out(report, question_set, points),
+    )
+
+
+def _tradeoff_figure(report: BuildReport, question_set: str, trade: Trade, points: Sequence[Point]) -> dict[str, Any]:
+    front, (scale, title) = tradeoff_front(points, trade), cost_scale(points, trade)
+    return figure(
+        [
+            _front_trace(front, trade, scale),
+            *(_point_trace(report, one, one in front, scale) for one in points),
+            _names_trace(report, points, front, scale),
+        ],
         430,
         showlegend=False,
-        xaxis={
-            **_cost_axis(points, scale),
-            "title": {"text": f"{trade.title}{' (predicted)' if predicted else ''}, {unit}"},
-        },
+        xaxis={**_cost_axis(points, scale), "title": {"text": title}},
         yaxis={
             "title": {"text": f"Right answers ({plain(question_set)})"},
             "tickformat": ".0%",
@@ -99,20 +65,9 @@ def tradeoff_chart(report: BuildReport, question_set: str, trade: Trade) -> Char
         },
         margin={"l": 64, "r": 24, "t": 16, "b": 52},
     )
-    names = ", ".join(point.artifact.recipe for point in front)
-    better = "left" if trade.sign > 0 else "right"
-    return Chart(
-        f"Accuracy against {trade.title.lower()}",
-        f"Accuracy on {question_set} against {trade.title.lower()} of {len(points)} artifacts. Pareto front: {names}.",
-        made,
-        _tradeoff_grid(report, question_set, trade, points, front),
-        f"Up and to the {better} is better. Dotted: the Pareto front, what no other artifact beats in both. "
-        + _marker_note(points)
-        + _left_out(report, question_set, points),
-    )
 
 
-def _cost_axis(points: Sequence[_Point], scale: float) -> dict[str, Any]:
+def _cost_axis(points: Sequence[Point], scale: float) -> dict[str, Any]:
     """Of memory or speed: logarithmic where they lie far apart, else as long as the points with their intervals need.
 
     It spans a fifth of the largest value at least, for less would make a difference of nothing look like one.
@@ -127,20 +82,20 @@ def _cost_axis(points: Sequence[_Point], scale: float) -> dict[str, Any]:
     return {"range": [max(0.0, low - missing - room), high + missing + room], "zeroline": False}
 
 
-def _marker_note(points: Sequence[_Point]) -> str:
+def _marker_note(points: Sequence[Point]) -> str:
     kinds = {point.cost.kind for point in points}
     told = {"measured": "Filled: measured. ", "predicted": "Hollow: predicted, not measured. "}
     odd = "" if all(point.conforms for point in points) else "Cross: does not compute what its source does. "
     return "".join(text for kind, text in told.items() if kind in kinds) + odd
 
 
-def _left_out(report: BuildReport, question_set: str, points: Sequence[_Point]) -> str:
+def _left_out(report: BuildReport, question_set: str, points: Sequence[Point]) -> str:
     shown = {point.artifact.recipe for point in points}
     missing = [artifact.recipe for artifact in report.artifacts if artifact.recipe not in shown]
     return f"Without a figure on {question_set}, and not shown: {', '.join(missing)}." if missing else ""
 
 
-def _front_trace(front: Sequence[_Point], trade: Trade, scale: float) -> Any:
+def _front_trace(front: Sequence[Point], trade: Trade, scale: float) -> Any:
     import plotly.graph_objects as go
 
     ordered = sorted(front, key=lambda point: point.value)
@@ -155,7 +110,7 @@ def _front_trace(front: Sequence[_Point], trade: Trade, scale: float) -> Any:
     )
 
 
-def _point_trace(report: BuildReport, point: _Point, on_front: bool, scale: float) -> Any:
+def _point_trace(report: BuildReport, point: Point, on_front: bool, scale: float) -> Any:
     import plotly.graph_objects as go
 
     artifact, tint = point.artifact, colour(report, point.artifact)
@@ -186,7 +141,7 @@ def _point_trace(report: BuildReport, point: _Point, on_front: bool, scale: floa
     )
 
 
-def _names_trace(report: BuildReport, points: Sequence[_Point], front: Sequence[_Point], scale: float) -> Any:
+def _names_trace(report: BuildReport, points: Sequence[Point], front: Sequence[Point], scale: float) -> Any:
     """The names beside the points, drawn over all else; the page finds each a free side, important ones first."""
     import plotly.graph_objects as go
 
@@ -208,7 +163,7 @@ def _names_trace(report: BuildReport, points: Sequence[_Point], front: Sequence[
 
 
 def _tradeoff_grid(
-    report: BuildReport, question_set: str, trade: Trade, points: Sequence[_Point], front: Sequence[_Point]
+    report: BuildReport, question_set: str, trade: Trade, points: Sequence[Point], front: Sequence[Point]
 ) -> Grid:
     rows = tuple(
         (
