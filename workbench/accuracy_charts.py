@@ -10,13 +10,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from workbench.chart_parts import (
+    LEGEND,
     Chart,
     accuracy_range,
     colour,
     error_bars,
     figure,
-    names_axis,
     plain,
+    row_figure,
     row_point,
     scored,
     symbol,
@@ -31,38 +32,15 @@ MOST_SHOWN = 8  # artifacts of a chart by group that are drawn at once; the lege
 
 def group_chart(report: BuildReport, question_set: str, kind: str) -> Chart | None:
     """Accuracy of each artifact by ``category`` or ``hardness`` with intervals; ``None`` without such groups."""
-    prefix, known = f"sql_accuracy/{kind}/", scored(report, question_set)
-    groups = (
-        [one.name.removeprefix(prefix) for one in known[0][1].scores if one.name.startswith(prefix)] if known else []
-    )
+    prefix = f"sql_accuracy/{kind}/"
+    known = [
+        (artifact, [score for score in one.scores if score.name.startswith(prefix)])
+        for artifact, one in scored(report, question_set)
+    ]
+    groups = [score.name.removeprefix(prefix) for score in known[0][1]] if known else []
     if not groups:
         return None
     shown = _shown_first(report, [artifact for artifact, _ in known])
-    traces = [
-        _group_trace(report, artifact, [s for s in one.scores if s.name.startswith(prefix)], prefix, shown)
-        for artifact, one in known
-    ]
-    rows = -(-len(shown) // 4) if len(known) <= MOST_SHOWN else len(known) // 3
-    made = figure(
-        traces,
-        150 + 16 * rows + len(groups) * max(26, 12 * len(shown)),
-        scattermode="group",
-        scattergap=0.25,
-        xaxis={
-            "tickformat": ".0%",
-            "range": accuracy_range([s for _, one in known for s in one.scores if s.name.startswith(prefix)]),
-            "zeroline": False,
-        },
-        yaxis={
-            "type": "category",
-            "categoryorder": "array",
-            "categoryarray": [plain(group) for group in groups],
-            "automargin": True,
-            "autorange": "reversed",
-        },
-        legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0, "xanchor": "left"},
-        margin={"l": 16, "r": 16, "t": 12, "b": 60},
-    )
     hidden = len(known) - len(shown)
     note = (
         f" {len(shown)} of {len(known)} artifacts are drawn; a click on a name in the legend draws another."
@@ -72,9 +50,37 @@ def group_chart(report: BuildReport, question_set: str, kind: str) -> Chart | No
     return Chart(
         f"By {kind}",
         f"Accuracy on {question_set} by {kind} of {len(known)} artifacts, in {len(groups)} groups.",
-        made,
+        _group_figure(report, known, prefix, shown),
         grid_of(breakdown_table(report, question_set, kind), f"Accuracy on {question_set} by {kind}"),
         f"Right answers with 95% intervals.{note}",
+    )
+
+
+def _group_figure(
+    report: BuildReport, known: Sequence[tuple[ArtifactReport, list[Score]]], prefix: str, shown: Sequence[str]
+) -> dict[str, Any]:
+    """A row for each group of the first artifact, in it a point for each artifact; the legend shows and hides them."""
+    groups = [plain(score.name.removeprefix(prefix)) for score in known[0][1]]
+    legend_rows = -(-len(shown) // 4) if len(known) <= MOST_SHOWN else len(known) // 3
+    return figure(
+        [_group_trace(report, artifact, scores, prefix, shown) for artifact, scores in known],
+        150 + 16 * legend_rows + len(groups) * max(26, 12 * len(shown)),
+        scattermode="group",
+        scattergap=0.25,
+        xaxis={
+            "tickformat": ".0%",
+            "range": accuracy_range([score for _, scores in known for score in scores]),
+            "zeroline": False,
+        },
+        yaxis={
+            "type": "category",
+            "categoryorder": "array",
+            "categoryarray": groups,
+            "automargin": True,
+            "autorange": "reversed",
+        },
+        legend=LEGEND,
+        margin={"l": 16, "r": 16, "t": 12, "b": 60},
     )
 
 
@@ -120,13 +126,10 @@ def difference_chart(report: BuildReport, question_set: str, grid: Grid) -> Char
     known = [(artifact, one.flips) for artifact, one in scored(report, question_set) if one.flips]
     if not known:
         return None
-    made = figure(
+    made = row_figure(
         [_difference(report, artifact, flips) for artifact, flips in known],
-        90 + 26 * len(known),
-        showlegend=False,
-        xaxis={"title": {"text": "Difference in points"}, "zeroline": True, "zerolinewidth": 2},
-        yaxis=names_axis([artifact for artifact, _ in known]),
-        margin={"l": 16, "r": 16, "t": 12, "b": 48},
+        [artifact for artifact, _ in known],
+        {"title": {"text": "Difference in points"}, "zeroline": True, "zerolinewidth": 2},
     )
     return Chart(
         "Difference from the reference",

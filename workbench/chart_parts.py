@@ -24,6 +24,7 @@ from workbench.report_grids import Grid
 PALETTE = ("#2f79c9", "#c96f1a", "#2b9160", "#9a63c4", "#d14f4b", "#178ea1", "#858418", "#cb5390")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross")
 FAR_APART = 20  # from this ratio on, an axis is logarithmic
+LEGEND = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0, "xanchor": "left"}
 
 
 @dataclass(frozen=True)
@@ -172,6 +173,28 @@ def names_axis(artifacts: Sequence[ArtifactReport]) -> dict[str, Any]:
         "type": "category", "categoryorder": "array", "categoryarray": names[::-1], "automargin": True,
         "range": [-0.6, len(names) - 0.4],
     }  # fmt: skip
+
+
+def row_figure(
+    traces: Sequence[Any], artifacts: Sequence[ArtifactReport], axis: dict[str, Any], height: int = 26, edge: int = 90
+) -> dict[str, Any]:
+    """A figure without a legend in which each artifact has a row of its own, beside its name.
+
+    Args:
+        traces: of the rows.
+        artifacts: whose rows, the first on top.
+        axis: of the values, with its title.
+        height: of a row, in pixels.
+        edge: what stands above and below the rows, likewise.
+    """
+    return figure(
+        traces,
+        edge + height * len(artifacts),
+        showlegend=False,
+        xaxis=axis,
+        yaxis=names_axis(artifacts),
+        margin={"l": 16, "r": 20, "t": 12, "b": 48},
+    )
 
 
 def scored(report: BuildReport, question_set: str) -> list[tuple[ArtifactReport, SetScores]]:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from workbench.chart_parts import (
+    LEGEND,
     Chart,
     axis_scale,
     colour,
@@ -20,6 +21,7 @@ from workbench.chart_parts import (
     figure,
     names_axis,
     plain,
+    row_figure,
     row_point,
     value_axis,
 )
@@ -54,16 +56,13 @@ def latency_charts(report: BuildReport) -> list[Chart]:
 def _latency_chart(report: BuildReport, name: str, rows: Sequence[tuple[ArtifactReport, Measurement]]) -> Chart:
     title = TITLES.get(name, name)
     scale, unit = axis_scale([one.value or 0.0 for _, one in rows], rows[0][1].unit)
-    made = figure(
+    axis = value_axis([one.value or 0.0 for _, one in rows], scale)
+    made = row_figure(
         [_repeats(report, artifact, one, scale) for artifact, one in rows],
-        100 + 40 * len(rows),
-        showlegend=False,
-        xaxis={
-            **value_axis([one.value or 0.0 for _, one in rows], scale),
-            "title": {"text": f"{title}, {plain(unit)}"},
-        },
-        yaxis=names_axis([artifact for artifact, _ in rows]),
-        margin={"l": 16, "r": 20, "t": 12, "b": 48},
+        [artifact for artifact, _ in rows],
+        {**axis, "title": {"text": f"{title}, {plain(unit)}"}},
+        height=40,
+        edge=100,
     )
     grid = Grid(
         title,
@@ -148,7 +147,7 @@ def _predicted_chart(
         130 + 30 * len(pairs),
         xaxis=axis,
         yaxis=names_axis([artifact for artifact, _, _ in pairs]),
-        legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0, "xanchor": "left"},
+        legend=LEGEND,
         margin={"l": 16, "r": 20, "t": 12, "b": 70},
     )
     unlike = any(other_workload(told, came) for _, told, came in pairs)
@@ -235,13 +234,10 @@ def divergence_chart(report: BuildReport) -> Chart | None:
     ]
     if not known:
         return None
-    made = figure(
+    made = row_figure(
         [_divergence(report, artifact, mean["value"], mean["se"] or 0.0) for artifact, mean in known],
-        90 + 26 * len(known),
-        showlegend=False,
-        xaxis={"title": {"text": "KL(reference || artifact), nats"}, "rangemode": "tozero"},
-        yaxis=names_axis([artifact for artifact, _ in known]),
-        margin={"l": 16, "r": 20, "t": 12, "b": 48},
+        [artifact for artifact, _ in known],
+        {"title": {"text": "KL(reference || artifact), nats"}, "rangemode": "tozero"},
     )
     return Chart(
         "Divergence of the next-token distributions",
