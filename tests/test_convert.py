@@ -126,7 +126,7 @@ def test_a_full_disk_keeps_what_is_finished(checkpoint, tmp_path):
 
 def test_too_small_a_disk_is_said_before_anything_is_written(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 1000})())
-    with pytest.raises(StorageError, match=r"is full: .* MB are needed and 0\.0 MB are free"):
+    with pytest.raises(StorageError, match=r"is full: .* MiB are needed and 1000 B are free"):
         make_artifact(checkpoint, catalog.get_recipe("fp16"), tmp_path / "a")
     assert visible(tmp_path) == []
 

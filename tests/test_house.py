@@ -32,7 +32,7 @@ NOUNS = {
     "config_values", "databases", "declining", "digest_memory", "direct_io", "hardware", "hub_checkpoint", "hub_files",
     "journal", "matching", "measure", "memory_facts", "model_config", "module_calls", "nano", "pickle_machine",
     "pickled", "plugins", "predictions", "processors", "prompt", "questions", "quiet", "recipe", "report", "shape",
-    "storage", "streamed_model", "tensors", "whole_file", "workers", "workload",
+    "sizes", "storage", "streamed_model", "tensors", "whole_file", "workers", "workload",
 }  # fmt: skip
 PLUGIN_PACKAGES = {"formats", "runtimes", "evals", "trackers", "meters"}
 

@@ -167,7 +167,7 @@ def test_a_killed_holder_frees_the_lock(tmp_path):
 def test_too_small_a_disk_is_noticed_before(tmp_path):
     check_space(tmp_path, 1)
     check_space(tmp_path, 10**18, present_bytes=10**18)
-    with pytest.raises(StorageError, match="GB are needed and"):
+    with pytest.raises(StorageError, match="GiB are needed and"):
         check_space(tmp_path, 10**18)
 
 

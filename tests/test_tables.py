@@ -13,7 +13,6 @@ from workbench.tables import (
     latency_table,
     rate_text,
     seconds_text,
-    size_text,
 )
 
 
@@ -27,10 +26,6 @@ def test_a_prediction_never_looks_measured():
     assert rate_text(figure(1234.0, "tokens/s", "predicted")) == "~1,200/s"
     assert rate_text(figure(1234.0, "tokens/s", "measured")) == "1,234/s"
     assert rate_text(None) == "-"
-
-
-def test_sizes_in_binary_units():
-    assert [size_text(n) for n in (5, 2048, 3 * 1024**2, 1.5 * 1024**3)] == ["5 B", "2.0 KiB", "3.0 MiB", "1.5 GiB"]
 
 
 def test_pipes_in_cells_do_not_break_markdown():

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from workbench.benchmark_compare import Compared, noise_text
 from workbench.benchmark_result import ArtifactTimes, BenchmarkResult, Figure
-from workbench.tables import DASH, Table, per_second, size_text
+from workbench.sizes import size_text
+from workbench.tables import DASH, Table, per_second
 from workbench.workload import Workload
 
 _LEGEND = (

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from workbench.checkpoint import Checkpoint
 from workbench.formats.base import Format, Options
-from workbench.hardware import GIB
 from workbench.processors import available_processors
+from workbench.sizes import told_apart
 
 DISK_BYTES_PER_S = 1.36e9  # 31.03 GB read and as much written in 45.5 s (README, fp16)
 START_S = 2.0  # Python, the libraries and the tokenizer
@@ -95,7 +95,9 @@ def build_cost(
 
 def _obstacle(disk: int, ram: int, here: Host) -> str | None:
     if disk > here.free_disk_bytes:
-        return f"making it takes {disk / GIB:.1f} GiB of disk and {here.free_disk_bytes / GIB:.1f} are free here"
+        wanted, there = told_apart(disk, here.free_disk_bytes)
+        return f"making it takes {wanted} GiB of disk and {there} are free here"
     if ram > here.memory_bytes:
-        return f"making it takes {ram / GIB:.1f} GiB of memory and this machine has {here.memory_bytes / GIB:.1f}"
+        wanted, there = told_apart(ram, here.memory_bytes)
+        return f"making it takes {wanted} GiB of memory and this machine has {there}"
     return None

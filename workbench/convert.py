@@ -30,6 +30,7 @@ from workbench.processors import available_processors
 from workbench.progress import SILENT, Listener
 from workbench.recipe import Recipe
 from workbench.request import ConvertRequest
+from workbench.sizes import size_text
 from workbench.storage import Stage, check_ours, check_space, folder_bytes, locked, staged
 from workbench.trial import TrialTask, run_trial
 
@@ -59,7 +60,7 @@ def convert(request: ConvertRequest, listener: Listener = SILENT) -> Made:
     checkpoint = replace(checkpoint, prompt_name=request.prompt)
     made = make_artifact(checkpoint, recipe, request.out, listener, request.threads)
     manifest = made.artifact.manifest
-    size = f"{manifest.weight_bytes / 1e6:,.1f} MB, {manifest.bits_per_weight:.2f} bits per weight"
+    size = f"{size_text(manifest.weight_bytes)}, {manifest.bits_per_weight:.2f} bits per weight"
     how = "unchanged, kept" if made.seconds is None else f"in {made.seconds:.1f} s"
     listener.note(f"{request.out}: {size}, {how}")
     return replace(made, artifact=_checked(checkpoint, recipe, made.artifact, listener)) if request.check else made

@@ -24,10 +24,10 @@ from typing import Any, Self
 
 from workbench.artifact import Manifest
 from workbench.errors import WorkbenchError
-from workbench.hardware import GIB
 from workbench.memory import least_bytes
 from workbench.memory_facts import FALLBACK_MEMORY
 from workbench.runtimes.base import Runtime
+from workbench.sizes import told_apart
 
 END_S = 5.0
 TOLD_LINES = 3  # of what a process that died had printed
@@ -152,7 +152,8 @@ def require_memory(runtime: Runtime, manifest: Manifest, device: str) -> None:
     facts = runtime.memory.get("cpu", FALLBACK_MEMORY)
     needed, free = least_bytes(manifest, facts), psutil.virtual_memory().available
     if needed > free:
+        wanted, there = told_apart(needed, free)
         raise WorkbenchError(
-            f"running it here takes about {needed / GIB:.1f} GiB of memory and {free / GIB:.1f} are free; "
+            f"running it here takes about {wanted} GiB of memory and {there} are free; "
             "the artifact is made, run it on a larger machine"
         )

@@ -18,7 +18,7 @@ from workbench.catalog import get_runtime
 from workbench.checkpoint import Checkpoint
 from workbench.errors import WorkbenchError
 from workbench.experience import UNTAUGHT, Experience
-from workbench.hardware import GIB, HardwareProfile
+from workbench.hardware import HardwareProfile
 from workbench.measure import Measurement
 from workbench.memory import MemoryModel
 from workbench.nearest import Ask, nearest_fit
@@ -27,6 +27,7 @@ from workbench.planned import Generation, Plan, PlannedArtifact, Verdict
 from workbench.plugins import missing_library
 from workbench.recipe import Recipe
 from workbench.served import Served, format_of
+from workbench.sizes import told_apart
 from workbench.speed import predict_speed
 from workbench.workload import MOST_BATCH, MOST_BEAMS, TYPICAL, Workload
 
@@ -119,7 +120,7 @@ class Planner:
         verdict = _verdict(need, usable)
         fits = verdict != "does not fit"
         lacking = _lacking(recipe)
-        need_text = f"needs about {need / GIB:.1f} of {usable / GIB:.1f} usable GiB at {_load_text(ask)}"
+        need_text = f"needs about {' of '.join(told_apart(need, usable))} usable GiB at {_load_text(ask)}"
         speeds = self._speeds(profile, recipe, memory)
         return PlannedArtifact(
             recipe=recipe,

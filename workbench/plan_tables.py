@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from workbench.hardware import GIB
 from workbench.measure import Measurement
 from workbench.nearest import profile_label
 from workbench.planned import Plan, PlannedArtifact
-from workbench.tables import DASH, Table, size_text
+from workbench.sizes import size_text, told_apart
+from workbench.tables import DASH, Table
 
 PLAN_LEGEND = (
     "All figures are predicted, not measured; a range such as 12-17 holds nine of ten true values. "
@@ -31,7 +31,7 @@ def answer(plan: Plan) -> str:
         return f"On {here}: nothing fits at {_asked(plan)}{_way_out(plan)}."
     need, usable = best.predicted("peak_memory_bytes") or 0, plan.profile.usable_bytes
     tight = " (tight)" if best.verdict == "tight" else ""
-    share = f"{need / GIB:.1f} of {usable / GIB:.1f} usable GiB{tight}"
+    share = f"{' of '.join(told_apart(need, usable))} usable GiB{tight}"
     return (
         f"On {here}: {best.recipe.name} takes {share} at {_asked(plan)}{_speed_clause(plan, best)}"
         f"{_quickest_clause(plan, best)} (predicted)."

@@ -22,6 +22,7 @@ from workbench.artifact import MANIFEST_NAME, Artifact, open_artifact
 from workbench.errors import ArtifactError, PrerequisiteError, WorkbenchError
 from workbench.progress import SILENT, Listener
 from workbench.report import is_refuted
+from workbench.sizes import size_text
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -62,7 +63,7 @@ def push(request: PushRequest, listener: Listener = SILENT) -> str:
         raise ArtifactError(f"{request.artifact} {reason}; give --force to upload it all the same")
     names = [MANIFEST_NAME, *(entry.path for entry in artifact.manifest.files)]
     size = sum((artifact.path / name).stat().st_size for name in names)
-    listener.step(f"Upload {artifact.name} to {request.to}: {len(names)} files, {size / 1e6:,.1f} MB")
+    listener.step(f"Upload {artifact.name} to {request.to}: {len(names)} files, {size_text(size)}")
     if reason:
         listener.note(f"uploaded by --force: it {reason}")
     elif accepted := artifact.manifest.acceptance:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from workbench.measure import Measurement, Score
 from workbench.report import ArtifactReport, BuildReport
+from workbench.sizes import size_text
 from workbench.tables import (
     DASH,
     Table,
@@ -24,7 +25,6 @@ from workbench.tables import (
     flips_text,
     is_reference,
     per_second,
-    size_text,
     two_digits,
 )
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from workbench.errors import StorageError, WorkbenchError
 from workbench.journal import Journal
+from workbench.sizes import size_text
 
 _REASONS = {
     errno.ENOSPC: "the disk of {path} is full; free some space",
@@ -134,13 +135,9 @@ def check_space(folder: Path, needed_bytes: int, present_bytes: int = 0) -> None
     free, needed = shutil.disk_usage(folder).free, needed_bytes - present_bytes
     if needed > free:
         raise StorageError(
-            f"the disk of {folder} is full: {_size(needed)} are needed and {_size(free)} are free; "
+            f"the disk of {folder} is full: {size_text(needed)} are needed and {size_text(free)} are free; "
             "free some space or choose another folder with --out"
         )
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
 def folder_bytes(folder: Path) -> int:

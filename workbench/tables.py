@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from workbench.measure import Measurement, Score
+from workbench.sizes import size_text
 
 if TYPE_CHECKING:
     from workbench.report import ArtifactReport, BuildReport
@@ -179,14 +180,6 @@ def accepted_text(artifact: ArtifactReport) -> str:
     if verdict == "not enough questions":
         return f"{record['questions_needed'] - record['questions']} more needed"
     return "REFUTED" if verdict == "refuted" else verdict
-
-
-def size_text(size: float) -> str:
-    """Bytes in binary units."""
-    for unit, scale in (("GiB", 1024**3), ("MiB", 1024**2), ("KiB", 1024)):
-        if size >= scale:
-            return f"{size / scale:.1f} {unit}"
-    return f"{size:.0f} B"
 
 
 def _mark(measurement: Measurement) -> str:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from workbench.progress import Listener
+from workbench.sizes import size_text
 from workbench.tables import Table
 
 REDRAW_S = 0.1
@@ -82,12 +83,11 @@ class Terminal(Listener):
 
 
 def _bytes_text(done: int, total: int, new: int, seconds: float) -> str:
-    """``3.1 of 31.0 GB, 412 MB/s, 68 s left``; the rate is this run's own, without what an earlier one had finished."""
-    unit, name = (1e9, "GB") if total >= 1e9 else (1e6, "MB")
-    text = f"{done / unit:.1f} of {total / unit:.1f} {name} written"
+    """``2.9 GiB of 28.9 GiB written, 393.1 MiB/s, 68 s left``; the rate is of what this run wrote alone."""
+    text = f"{size_text(done)} of {size_text(total)} written"
     if new <= 0 or seconds < REDRAW_S:
         return text
     rate = new / seconds
     left = (total - done) / rate
     shown = f"{left:.0f} s" if left < 120 else f"{left / 60:.0f} min"
-    return f"{text}, {rate / 1e6:.0f} MB/s, {shown} left"
+    return f"{text}, {size_text(rate)}/s, {shown} left"
