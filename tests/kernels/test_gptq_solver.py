@@ -10,22 +10,12 @@ import torch
 
 from workbench.errors import WorkbenchError
 from workbench.kernels import hessian as tiles
-from workbench.kernels.gptq import GptqResult
-from workbench.kernels.gptq import quantize as quantize_rows
+from workbench.kernels.gptq import GptqResult, quantize_layer
 from workbench.kernels.gptq_settings import GptqSettings
 from workbench.kernels.hessian import factorise, new_hessian
 from workbench.workers import Workers
 
-
-@dataclasses.dataclass(frozen=True)
-class How:
-    """The solver's settings and those of the factorisation."""
-
-    bits: int = 4
-    group_size: int = 128
-    symmetric: bool = True
-    desc_act: bool = False
-    damp: float = 0.01
+How = GptqSettings
 
 
 def add_inputs(hessian: torch.Tensor, inputs: torch.Tensor, threads: int = 2) -> None:
@@ -35,8 +25,7 @@ def add_inputs(hessian: torch.Tensor, inputs: torch.Tensor, threads: int = 2) ->
 
 def quantize(weight: torch.Tensor, hessian: torch.Tensor, how: How, threads: int = 2) -> GptqResult:
     with Workers(threads) as workers:
-        factor = factorise(hessian.clone(), how.damp, how.desc_act, workers)
-        return quantize_rows(weight, factor, GptqSettings(how.bits, how.group_size, how.symmetric), workers)
+        return quantize_layer(weight, how, hessian=hessian, workers=workers)
 
 
 def paper(weight: np.ndarray, hessian: np.ndarray, how: How) -> tuple[np.ndarray, np.ndarray]:
@@ -45,22 +34,30 @@ def paper(weight: np.ndarray, hessian: np.ndarray, how: How) -> tuple[np.ndarray
     columns, top = work.shape[1], 2**how.bits - 1
     group = columns if how.group_size == -1 else how.group_size
     order = np.argsort(-np.diag(hessian), kind="stable") if how.desc_act else np.arange(columns)
+    static = [spanning(work[:, first : first + group], how) for first in range(0, columns, group)]
     work, hessian = work[:, order].copy(), hessian[order][:, order]
     hessian = hessian + how.damp * np.mean(np.diag(hessian)) * np.eye(columns)
     upper = np.linalg.cholesky(np.linalg.inv(hessian)).T
     codes, rounded = np.zeros(work.shape, int), np.zeros_like(work)
     for j in range(columns):
-        if j % group == 0:
-            low = np.minimum(work[:, j : j + group].min(1), 0)
-            high = np.maximum(work[:, j : j + group].max(1), 0)
-            scale = 2 * np.maximum(-low, high) / top if how.symmetric else (high - low) / top
-            zero = np.full(len(scale), (top + 1) // 2) if how.symmetric else np.clip(np.rint(-low / scale), 1, top)
-            scale = scale.astype(np.float16).astype(np.float64)
+        if how.static_groups:
+            scale, zero = static[order[j] // group]
+        elif j % group == 0:
+            scale, zero = spanning(work[:, j : j + group], how)
         codes[:, j] = np.clip(np.rint(work[:, j] / scale) + zero, 0, top)
         rounded[:, j] = scale * (codes[:, j] - zero)
         work[:, j:] -= np.outer((work[:, j] - rounded[:, j]) / upper[j, j], upper[j, j:])
     back = np.argsort(order)
     return codes[:, back], rounded[:, back]
+
+
+def spanning(values: np.ndarray, how: How) -> tuple[np.ndarray, np.ndarray]:
+    """Scales and zeros from minimum to maximum; scales in float16, as stored."""
+    top = 2**how.bits - 1
+    low, high = np.minimum(values.min(1), 0), np.maximum(values.max(1), 0)
+    scale = 2 * np.maximum(-low, high) / top if how.symmetric else (high - low) / top
+    zero = np.full(len(scale), (top + 1) // 2) if how.symmetric else np.clip(np.rint(-low / scale), 1, top)
+    return scale.astype(np.float16).astype(np.float64), zero
 
 
 def problem(columns: int, rows: int = 48, tokens: int = 1500) -> tuple[torch.Tensor, torch.Tensor]:
@@ -81,19 +78,14 @@ def relative_error(weight: torch.Tensor, rounded: np.ndarray, hessian: torch.Ten
     return float(np.sqrt(np.sum((change @ moments) * change) / np.sum((original @ moments) * original)))
 
 
-@pytest.mark.parametrize(
-    ("columns", "how"),
-    [
-        (256, How(4, 128)),
-        (256, How(4, 64, symmetric=False, desc_act=True)),
-        (384, How(3, -1)),
-        (320, How(8, 32, desc_act=True)),
-        (96, How(2, 32, symmetric=False)),
-        (96, How(4, -1)),
-    ],
-    ids=str,
-)
-def test_the_papers_integers(columns, how):
+@pytest.mark.parametrize("static", [False, True], ids=["", "static"])
+@pytest.mark.parametrize("desc_act", [False, True], ids=["", "desc_act"])
+@pytest.mark.parametrize("group_size", [32, 64, 128, -1])
+@pytest.mark.parametrize("symmetric", [True, False], ids=["symmetric", "asymmetric"])
+@pytest.mark.parametrize("bits", [2, 3, 4, 8])
+def test_the_papers_integers(bits, symmetric, group_size, desc_act, static):
+    columns = 200  # not divisible by any group
+    how = How(bits, group_size, symmetric, desc_act, static)
     weight, hessian = problem(columns)
     codes, rounded = paper(weight.numpy(), hessian.numpy(), how)
     result = quantize(weight, hessian, how)
@@ -101,6 +93,8 @@ def test_the_papers_integers(columns, how):
     assert (result.codes == codes).mean() > 0.99
     assert result.relative_error == pytest.approx(relative_error(weight, rounded, hessian), rel=2e-2)
     assert result.relative_error == pytest.approx(relative_error(weight, result.weight, hessian), rel=1e-3)
+    if static:
+        np.testing.assert_array_equal(result.g_idx, np.arange(columns) // (columns if group_size == -1 else group_size))
     _check_consistent(result)
 
 
@@ -154,12 +148,6 @@ def test_activations_that_are_not_finite_are_an_error(value):
     weight, hessian = problem(64)
     add_inputs(hessian, torch.full((1, 64), value))
     with pytest.raises(WorkbenchError, match="activations hold NaN"):
-        quantize(weight, hessian, How(group_size=64))
-
-
-def test_groups_must_divide_the_columns():
-    weight, hessian = problem(96)
-    with pytest.raises(ValueError, match="do not divide"):
         quantize(weight, hessian, How(group_size=64))
 
 
@@ -218,3 +206,22 @@ def test_a_parameter_gets_what_the_codes_stand_for():
     result = quantize(weight, hessian, How(group_size=64))
     result.write_to(weight)
     np.testing.assert_array_equal(weight.numpy(), result.weight)
+
+
+@pytest.mark.parametrize("symmetric", [True, False], ids=["symmetric", "asymmetric"])
+def test_searched_scales_have_the_least_error_of_all_that_are_tried(symmetric):
+    weight, hessian = problem(128)
+    unrelated = torch.eye(128)
+    errors = {
+        scales: relative_error(
+            weight, quantize(weight, unrelated, How(3, 32, symmetric, scales=scales)).weight, unrelated
+        )
+        for scales in ("range", "mse", "hessian")
+    }
+    assert errors["mse"] < 0.97 * errors["range"]
+    assert errors["hessian"] == errors["mse"]  # all columns cost the same
+    fitted = {
+        scales: relative_error(weight, quantize(weight, hessian, How(3, 32, symmetric, scales=scales)).weight, hessian)
+        for scales in ("range", "mse", "hessian")
+    }
+    assert fitted["hessian"] < fitted["range"]

@@ -19,25 +19,25 @@ def round_columns(
     target: NDArray[np.float32],
     inverse: NDArray[np.float32],
     span: tuple[int, int],
-    grid: tuple[NDArray[np.float32], NDArray[np.float32], float],
+    grid: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64], float],
     codes: NDArray[np.uint8],
     rounded: NDArray[np.float32],
 ) -> None:
-    """Round the columns of one group, first to last, and shift those behind them.
+    """Round some columns of a block, first to last, and shift those behind them.
 
     Args:
-        target: ``(rows, block)`` values to round; columns behind the group are changed.
+        target: ``(rows, block)`` values to round; columns behind the span are changed.
         inverse: ``(block, block)`` upper triangular, the inverse of the block's factor.
-        span: first and one past last column of the group.
-        grid: scales and zeros ``(rows,)``, and the largest code.
+        span: first and one past last column to round.
+        grid: scales and zeros ``(rows, groups)``, the group of each column ``(block,)``, and the largest code.
         codes: ``(rows, block)``, written in the span.
         rounded: what the codes stand for, ``(rows, block)``, written in the span.
     """
-    scales, zeros, top = grid
+    scales, zeros, groups, top = grid
     width = target.shape[1]
     for row in range(target.shape[0]):
-        scale, zero = scales[row], zeros[row]
         for column in range(span[0], span[1]):
+            scale, zero = scales[row, groups[column]], zeros[row, groups[column]]
             value = target[row, column]
             code = min(max(np.rint(value / scale) + zero, 0.0), top)
             back = scale * (code - zero)

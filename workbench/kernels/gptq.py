@@ -22,25 +22,29 @@ codes fit the scales that are stored.
 
 Example::
 
-    factor = factorise(hessian, 0.01, False, workers)  # workbench/kernels/hessian.py
-    result = quantize(weight, factor, GptqSettings(bits=4, group_size=128), workers)
+    result = quantize_layer(weight, GptqSettings(bits=4, group_size=128), inputs=activations)
+    result.packed.qweight, result.weight, result.relative_error, result.notes
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.kernels._gptq_rows import ERROR_ROWS, ROWS, Piece
+from workbench.kernels._gptq_rows import ERROR_ROWS, ROWS, Piece, groups_in_order
 from workbench.kernels.gptq_settings import GptqSettings
-from workbench.kernels.hessian import Factor
+from workbench.kernels.hessian import Factor, add_inputs, factorise, new_hessian
+from workbench.kernels.packing import PackedLayer, pack
+from workbench.processors import available_processors
 from workbench.workers import Workers
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    Matrix = Tensor | NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -52,8 +56,11 @@ class GptqResult:
         scales: ``(out, groups)``.
         zeros: ``(out, groups)``, each at least 1.
         g_idx: ``(in,)``, the group of each column.
-        relative_error: norm of the output's change over norm of the output, on the calibration inputs.
+        relative_error: norm of the output's change over norm of the output, on the calibration inputs; 0 where the
+            layer gave nothing on them.
         damp: share of the Hessian's mean diagonal that was added.
+        bits: of a code.
+        notes: a sentence for everything about this layer that had to be handled.
     """
 
     codes: NDArray[np.uint8]
@@ -62,6 +69,17 @@ class GptqResult:
     g_idx: NDArray[np.int32]
     relative_error: float
     damp: float
+    bits: int
+    notes: tuple[str, ...] = ()
+
+    @property
+    def packed(self) -> PackedLayer:
+        """As checkpoints store it (``packing.py``), computed at each call.
+
+        Raises:
+            ValueError: sizes are not multiples of 32.
+        """
+        return pack(self.codes, self.scales, self.zeros, self.g_idx, self.bits)
 
     def rows(self, part: slice) -> NDArray[np.float32]:
         """Some rows of the weights that the codes stand for: ``scales * (codes - zeros)``, just as readers compute."""
@@ -83,36 +101,111 @@ class GptqResult:
             weight[part] = torch.from_numpy(self.rows(part))
 
 
+def quantize_layer(
+    weight: Matrix,
+    settings: GptqSettings,
+    *,
+    hessian: Matrix | None = None,
+    inputs: Matrix | None = None,
+    workers: Workers | None = None,
+) -> GptqResult:
+    """Quantize one linear layer ``y = x W^T``: the whole of GPTQ in one call.
+
+    Nothing that is handed in is changed. For layers that read the same inputs, ``factorise`` once
+    (``hessian.py``) and ``quantize`` each.
+
+    Args:
+        weight: ``(out, in)``; a torch tensor or numpy array of float16, bfloat16, float32 or float64.
+        settings: bits, groups, order, scales and damping.
+        hessian: ``X^T X`` over all calibration tokens, ``(in, in)``; its upper triangle is read.
+        inputs: or the inputs X themselves, ``(tokens, in)`` or with more leading dimensions, as they come.
+        workers: threads to do it on; by default one for each processor.
+
+    Returns:
+        Codes, scales, zeros and groups; from them ``.packed`` (tensors of a checkpoint) and ``.weight`` (float32), the
+        relative error in the layer's output, and ``.notes``, which tell what had to be handled: inputs that were
+        always zero, fewer tokens than inputs, damping that had to grow, scales that float16 cannot hold.
+
+    Raises:
+        ValueError: not exactly one of ``hessian`` and ``inputs``, or shapes that do not fit one another.
+        WorkbenchError: weights or activations that are not finite, or inputs that span too little for any damping.
+
+    Source: Frantar et al. 2022, arXiv 2210.17323, algorithm 1; by the triangular factor told of in this module.
+    """
+    if (hessian is None) == (inputs is None):
+        raise ValueError("give either the Hessian or the inputs")
+    matrix = as_tensor(weight, "weight")
+    if workers is None:
+        with Workers(available_processors()) as own:
+            return quantize_layer(matrix, settings, hessian=hessian, inputs=inputs, workers=own)
+    moments, tokens = _moments(hessian, inputs, matrix.shape[1], workers)
+    factor = factorise(moments, settings.damp, settings.desc_act, workers, tokens)
+    return quantize(matrix, factor, settings, workers)
+
+
+def as_tensor(values: Matrix, name: str) -> Tensor:
+    """A torch tensor of floats with at least two dimensions, without a copy where there need be none.
+
+    Raises:
+        ValueError: of another type, or shape.
+    """
+    import torch
+
+    tensor = values if isinstance(values, torch.Tensor) else torch.from_numpy(np.ascontiguousarray(values))
+    if not tensor.is_floating_point() or tensor.dim() < 2:
+        raise ValueError(f"the {name} must be a matrix of floats, and is {tuple(tensor.shape)} of {tensor.dtype}")
+    return tensor.detach()
+
+
+def _moments(hessian: Matrix | None, inputs: Matrix | None, width: int, workers: Workers) -> tuple[Tensor, int | None]:
+    """A Hessian that may be used up, and the number of tokens in it where that is known."""
+    if inputs is None:
+        assert hessian is not None
+        given = as_tensor(hessian, "Hessian")
+        if given.shape != (width, width):
+            raise ValueError(f"a Hessian {tuple(given.shape)} does not fit {width} inputs")
+        return given.float().clone(), None
+    flat = as_tensor(inputs, "inputs")
+    if flat.shape[-1] != width:
+        raise ValueError(f"inputs {tuple(flat.shape)} do not fit {width} columns of the weight")
+    moments = new_hessian(width)
+    add_inputs(moments, flat, workers)
+    return moments, flat.numel() // width
+
+
 def quantize(weight: Tensor, factor: Factor, settings: GptqSettings, workers: Workers) -> GptqResult:
-    """Quantize one layer.
+    """Quantize one layer, given the factor of its Hessian.
 
     Args:
         weight: ``(out, in)``, float.
-        factor: of the layer's damped Hessian; layers that read the same inputs share it.
-        settings: bits and groups.
+        factor: of the layer's damped Hessian; layers that read the same inputs share it. Its order is followed:
+            ``desc_act`` and ``damp`` of the settings are the factorisation's affair.
+        settings: bits, groups and scales.
         workers: to do it on.
 
     Raises:
-        WorkbenchError: a weight is not finite.
-        ValueError: the group size does not divide the columns.
+        WorkbenchError: a weight is not finite, or too large for float16 scales.
+        ValueError: the factor is of another number of inputs.
     """
     rows, columns = weight.shape
-    group = columns if settings.group_size == -1 else settings.group_size
-    if columns % group:
-        raise ValueError(f"groups of {group} do not divide {columns} columns")
+    if columns != len(factor.order):
+        raise ValueError(f"a weight of {columns} columns and a factor of {len(factor.order)} do not fit")
     every = max(1, rows // ERROR_ROWS)
     parts = [slice(first, min(first + ROWS, rows)) for first in range(0, rows, ROWS)]
     pieces = list(workers.map(lambda part: Piece(weight[part], factor, settings, every).round(), parts))
     damage, whole = (sum(piece.sums[which] for piece in pieces) for which in (0, 1))
-    place = np.argsort(factor.order.numpy())  # where in the order each original column was
+    order = factor.order.numpy()
+    place = np.argsort(order)  # where in the order each original column was
     codes = np.empty((rows, columns), np.uint8)
     for part, piece in zip(parts, pieces, strict=True):
         codes[part] = piece.codes[:, place]
     return GptqResult(
         codes,
-        np.concatenate([np.stack([grid.scale for grid in piece.grids], axis=1) for piece in pieces]),
-        np.concatenate([np.stack([grid.zero for grid in piece.grids], axis=1) for piece in pieces]),
-        (place // group).astype(np.int32),
+        np.concatenate([piece.scales for piece in pieces]),
+        np.concatenate([piece.zeros for piece in pieces]),
+        groups_in_order(order, settings)[place].astype(np.int32),
         float(np.sqrt(max(damage, 0.0) / whole)) if whole > 0 else 0.0,
         factor.damp,
+        settings.bits,
+        factor.notes,
     )

@@ -3,9 +3,12 @@
 A code q of ``bits`` bits stands for ``scale * (q - zero)``. Scales are rounded to float16 first, so that codes fit the
 scales that are stored, and zeros lie from 1 up, because the layout cannot store 0 (``packing.py``).
 
+The range of a group is only the first guess. A smaller scale clips the few largest weights and is finer for all
+others, and which scale has the least error is searched among shares of the range (``_gptq_scales.py``).
+
 Example::
 
-    grid = choose_grid(values, GptqSettings(bits=4))
+    grid = choose_grid(values, GptqSettings(bits=4, scales="mse"))
 """
 
 from __future__ import annotations
@@ -19,6 +22,8 @@ from workbench.errors import WorkbenchError
 from workbench.kernels.gptq_settings import GptqSettings
 
 SMALLEST_SCALE = np.float16(6e-8)  # the smallest positive float16
+FINEST_SHARE = 0.4  # of the range; no smaller scale is tried, in steps of:
+STEP = 0.025
 
 
 @dataclass(frozen=True)
@@ -34,17 +39,37 @@ class Grid:
         return self.scale.astype(np.float32), self.zero.astype(np.float32), float(self.top)
 
 
-def choose_grid(values: NDArray[np.float32], settings: GptqSettings) -> Grid:
-    """The grid of one group, from the values to be rounded ``(rows, columns)``.
+def choose_grid(
+    values: NDArray[np.float32], settings: GptqSettings, importance: NDArray[np.float32] | None = None
+) -> Grid:
+    """The grid of one group.
+
+    Args:
+        values: what will be rounded, ``(rows, columns)``.
+        settings: bits, symmetry and how scales are chosen.
+        importance: ``(columns,)``, what a squared error of 1 in each column costs; used by ``scales="hessian"``.
 
     Symmetric: from minus to plus the largest magnitude, zero in the middle code. Otherwise from minimum to maximum,
     with 0 always inside; the zero is at least 1, because the layout cannot store 0 (see ``packing``).
+
+    Raises:
+        WorkbenchError: weights too large for a float16 scale.
     """
     top = (1 << settings.bits) - 1
     low, high = np.minimum(values.min(axis=1), 0.0), np.maximum(values.max(axis=1), 0.0)
     empty = (low == 0) & (high == 0)
     low, high = np.where(empty, -1.0, low), np.where(empty, 1.0, high)
-    if settings.symmetric:
+    grid = _spanning(low, high, top, settings.symmetric)
+    if settings.scales == "range":
+        return grid
+    if settings.scales == "mse" or importance is None:
+        importance = np.ones(values.shape[1], np.float32)
+    return _searched(values, importance, (low, high), grid, settings.symmetric)
+
+
+def _spanning(low: NDArray[np.float32], high: NDArray[np.float32], top: int, symmetric: bool) -> Grid:
+    """The grid from ``low`` to ``high``, per row."""
+    if symmetric:
         scale = 2 * np.maximum(-low, high) / top
         zero = np.full(len(scale), (top + 1) // 2)
     else:
@@ -55,3 +80,22 @@ def choose_grid(values: NDArray[np.float32], settings: GptqSettings) -> Grid:
         raise WorkbenchError("weights are too large for float16 scales; the checkpoint seems damaged, fetch it again")
     stored = np.maximum(scale.astype(np.float16), SMALLEST_SCALE)
     return Grid(stored, zero.astype(np.uint8), top)
+
+
+def _searched(
+    values: NDArray[np.float32],
+    importance: NDArray[np.float32],
+    ends: tuple[NDArray[np.float32], NDArray[np.float32]],
+    widest: Grid,
+    symmetric: bool,
+) -> Grid:
+    """The grid of least error among shares of the range, the whole range included."""
+    from workbench.kernels._gptq_scales import least_error
+
+    shares = np.arange(1.0, FINEST_SHARE - STEP / 2, -STEP, dtype=np.float32)
+    grids = [widest] + [_spanning(ends[0] * share, ends[1] * share, widest.top, symmetric) for share in shares[1:]]
+    scales = np.stack([grid.scale for grid in grids], axis=1)
+    zeros = np.stack([grid.zero for grid in grids], axis=1)
+    best = least_error(values, importance, scales.astype(np.float32), zeros.astype(np.float32), float(widest.top))
+    every = np.arange(len(values))
+    return Grid(scales[every, best], zeros[every, best], widest.top)

@@ -47,6 +47,7 @@ class Factor:
         order: the original column at each place.
         added: D's diagonal ``(in,)``, float64.
         damp: share of the mean diagonal that D took.
+        notes: a sentence for everything about these inputs that had to be handled.
     """
 
     upper: Tensor
@@ -54,6 +55,7 @@ class Factor:
     order: Tensor
     added: Tensor
     damp: float
+    notes: tuple[str, ...] = ()
 
 
 def new_hessian(inputs: int) -> Tensor:
@@ -74,11 +76,11 @@ def add_inputs(hessian: Tensor, inputs: Tensor, workers: Workers) -> None:
     workers.run(tile, _upper_tiles(len(hessian)))
 
 
-def factorise(hessian: Tensor, damp: float, desc_act: bool, workers: Workers) -> Factor:
+def factorise(hessian: Tensor, damp: float, desc_act: bool, workers: Workers, tokens: int | None = None) -> Factor:
     """Factorise a Hessian, which is used up; damping grows tenfold while it is not definite.
 
-    A column whose input was always zero has no say in the output; with 1 on its diagonal it is rounded
-    to nearest and touches no other. (The paper sets such weights to zero, which breaks the model on the
+    A column whose input was always zero has no say in the output; with the mean of the others on its diagonal it is
+    rounded to nearest and touches no other. (The paper sets such weights to zero, which breaks the model on the
     first text where the input is not zero.)
 
     Args:
@@ -86,6 +88,7 @@ def factorise(hessian: Tensor, damp: float, desc_act: bool, workers: Workers) ->
         damp: share of the mean diagonal to add.
         desc_act: order columns by falling diagonal: what is largest is rounded first.
         workers: to do it on.
+        tokens: how many the Hessian was summed over, where that is known; for the notes.
 
     Raises:
         WorkbenchError: inputs were not finite, or no damping makes the Hessian definite.
@@ -104,15 +107,43 @@ def factorise(hessian: Tensor, damp: float, desc_act: bool, workers: Workers) ->
         hessian = _ordered(hessian, order, workers)
     work = hessian.double() if len(hessian) <= DOUBLE_UP_TO else hessian
     raw = work.diagonal().clone()
-    plain = torch.where(raw > 0, raw, 1.0)
+    alive = raw > 0
+    plain = torch.where(alive, raw, raw[alive].mean() if bool(alive.any()) else 1.0)
+    asked = damp
     while damp <= MOST_DAMP:
         damped = plain + damp * plain.mean()
         work.diagonal().copy_(damped)
         if _factorise_in_place(work, workers):
-            return Factor(work.float(), _inverses(work, workers), order, damped.double() - raw.double(), damp)
+            return Factor(
+                work.float(),
+                _inverses(work, workers),
+                order,
+                damped.double() - raw.double(),
+                damp,
+                notes_on(raw, tokens, asked, damp),
+            )
         _restore(work, workers)
         damp = max(damp * 10, 1e-4)
     raise WorkbenchError("the calibration inputs span too little to quantize this layer; use more or other texts")
+
+
+def notes_on(diagonal: Tensor, tokens: int | None, asked: float, damp: float) -> tuple[str, ...]:
+    """What had to be handled, in sentences; the diagonal is that of the Hessian before damping."""
+    inputs, dead = len(diagonal), int((diagonal <= 0).sum())
+    notes = []
+    if dead == inputs:
+        notes.append(f"no input was ever other than zero ({_count(tokens)}): the weights are rounded to nearest")
+    elif dead:
+        notes.append(f"{dead} of {inputs} inputs were always zero: their weights are rounded to nearest")
+    if tokens is not None and tokens < inputs:
+        notes.append(f"{tokens} calibration tokens are fewer than {inputs} inputs: damping alone tells the rest apart")
+    if damp > asked:
+        notes.append(f"damping was raised from {asked:g} to {damp:g}, for the inputs hardly differ from one another")
+    return tuple(notes)
+
+
+def _count(tokens: int | None) -> str:
+    return "tokens not counted" if tokens is None else f"{tokens} tokens"
 
 
 def _edges(size: int, step: int = TILE) -> list[slice]:
