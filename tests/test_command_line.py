@@ -2,10 +2,9 @@ import shlex
 from pathlib import Path
 
 import click
-import pytest
 
 from workbench.cli import cli
-from workbench.command_line import build_command, without_passwords
+from workbench.command_line import build_command
 from workbench.request import BuildRequest
 
 
@@ -23,22 +22,6 @@ def test_every_option_reads_back_on_the_command_line():
     told = cli.commands["build"].make_context("build", words[4:], resilient_parsing=True).params
     told = {name: value for name, value in told.items() if name != "strict"}
     assert BuildRequest(**told) == request
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("postgresql://me:hush@db:5432/x", "postgresql://me:***@db:5432/x"),
-        ("postgresql://me:p@ss@db:5432/x", "postgresql://me:***@db:5432/x"),
-        ("https://:token@mlflow.example", "https://:***@mlflow.example"),
-        ("postgresql://me@db/x", "postgresql://me@db/x"),
-        ("host=db password=hush user=me", "host=db password=*** user=me"),
-        ("postgresql://db/x?password=hush&user=me", "postgresql://db/x?password=***&user=me"),
-        ("/a/plain:path@place", "/a/plain:path@place"),
-    ],
-)
-def test_passwords_are_not_told(text, shown):
-    assert without_passwords(text) == shown
 
 
 def test_the_options_are_those_of_the_command():

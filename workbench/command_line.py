@@ -11,14 +11,13 @@ is shown to others.
 from __future__ import annotations
 
 import dataclasses
-import re
 import shlex
 from typing import Any
 
+from workbench.addresses import without_passwords
 from workbench.request import BuildRequest
 
 _SINGULAR = {"recipes": "recipe"}  # a repeated option is named for one of its values
-_PASSWORD = re.compile(r"(?P<before>\w+://[^:/@\s]*:)[^/\s]*(?=@)|(?P<key>password=)[^\s&]+", re.IGNORECASE)
 
 
 def build_command(request: BuildRequest) -> str:
@@ -38,8 +37,3 @@ def _option(name: str, value: Any) -> list[str]:
         return [flag]
     values = value if isinstance(value, tuple) else (value,)
     return [word for one in values for word in (flag, without_passwords(str(one)))]
-
-
-def without_passwords(text: str) -> str:
-    """A text whose addresses keep their user and lose their password."""
-    return _PASSWORD.sub(lambda found: f"{found['before'] or found['key']}***", text)

@@ -26,7 +26,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
-from workbench.endpoint_address import KEYS, base_address, is_local, key_name, open_session, without_secrets
+from workbench.addresses import bare_address
+from workbench.endpoint_address import KEYS, base_address, is_local, key_name, open_session
 from workbench.endpoint_errors import (
     CONNECT_S,
     LONGEST_WAIT_S,
@@ -255,7 +256,7 @@ class Endpoint:
         """The sentence for a status that no waiting mends."""
         status, told = reply.status_code, said(reply, self._key)
         if reply.is_redirect:
-            place = without_secrets(reply.headers.get("Location", ""))
+            place = bare_address(reply.headers.get("Location", ""))
             return WorkbenchError(f"{self.base} sends on to {place}; give that address to --endpoint if you trust it")
         if status in (401, 403):
             if self._key is None:

@@ -12,6 +12,7 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
+from workbench.addresses import bare_address
 from workbench.errors import WorkbenchError
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def base_address(url: str) -> str:
         raise WorkbenchError(f"--endpoint is no address ({error}); give one {wanted}") from error
     if parts.scheme not in ("http", "https") or not host:
         near = f"did you mean http://{url.strip()}? " if re.fullmatch(r"[\w.-]+(:\d+)?(/\S*)?", url.strip()) else ""
-        raise WorkbenchError(f"--endpoint {without_secrets(url)} is no address; {near}give one {wanted}")
+        raise WorkbenchError(f"--endpoint {bare_address(url)} is no address; {near}give one {wanted}")
     if parts.username or parts.password or parts.query:
         raise WorkbenchError(
             f"--endpoint holds more than an address; put the key in {KEYS[0]} and give an address {wanted}"
@@ -87,9 +88,3 @@ def is_local(base: str) -> bool:
     """Whether an address is this machine's own."""
     host = urlsplit(base).hostname or ""
     return host in ("localhost", "::1") or host.startswith("127.")
-
-
-def without_secrets(url: str) -> str:
-    """An address without name, password and query."""
-    parts = urlsplit(url.strip())
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", "")) or "nowhere"

@@ -14,12 +14,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from workbench.addresses import without_login
 from workbench.errors import PrerequisiteError, WorkbenchError
 from workbench.storage import storage_error
 
@@ -59,14 +59,13 @@ def is_server(uri: str) -> bool:
 
 
 def public_uri(text: str) -> str:
-    """A URI, or a sentence with URIs in it, without user names, passwords, query strings and tokens."""
-    without_login = re.sub(r"://\S*@", "://", text)
-    without_query = re.sub(r"(://[^\s?]*)\?[^\s'\"]*", r"\1", without_login)
+    """A URI, or a sentence with URIs in it, without user names, passwords, query strings and MLflow's own tokens."""
+    public = without_login(text)
     for name in _SECRETS:
         secret = os.environ.get(name, "")
         if len(secret) >= _SHORTEST_SECRET:
-            without_query = without_query.replace(secret, "***")
-    return without_query
+            public = public.replace(secret, "***")
+    return public
 
 
 def apply_settings() -> None:
