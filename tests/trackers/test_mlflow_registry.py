@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tracked_artifacts import build_of, child, mock_artifact
 
 from workbench.trackers._mlflow_registry import alias_name, model_name
+from workbench.trackers._mlflow_session import everything
 from workbench.trackers.base import TrackedBuild, TrackingReceipt
 from workbench.trackers.mlflow import TRACKER, ui_pages
 
@@ -48,6 +49,14 @@ def test_each_artifact_is_a_version_and_the_best_has_the_alias(blank_store: Path
     assert {one.key: one.value for one in logged.metrics}["heldout/sql_accuracy_ratio"] == 0.9
     (output,) = client.get_run(receipt.child_run_ids[0]).outputs.model_outputs
     assert output.model_id == logged.model_id
+
+
+def test_a_search_goes_on_to_the_last_page(blank_store: Path) -> None:
+    record(build_of(*(child(mock_artifact(blank_store / name, name, name)) for name in ("a", "b", "c"))), blank_store)
+    client = client_of(blank_store)
+    experiments = [one.experiment_id for one in client.search_experiments()]
+    found = everything(client.search_logged_models, experiments, max_results=1)
+    assert sorted(one.tags["build_key"] for one in found) == ["a", "b", "c"]
 
 
 def test_the_same_artifact_is_registered_once_and_its_tags_follow(blank_store: Path) -> None:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from workbench.artifact import Artifact, open_artifact
 from workbench.trackers._mlflow_model import WEIGHTS_NAME, write_model
 from workbench.trackers._mlflow_run import RECORDING
+from workbench.trackers._mlflow_session import everything
 from workbench.trackers.base import TrackedChoice, TrackedModel, TrackedRun
 
 if TYPE_CHECKING:
@@ -80,17 +81,9 @@ class Registry:
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-            self.versions = {str(one.version): one for one in self._search(model_name(name))}
-
-    def _search(self, name: str) -> list[ModelVersion]:
-        """All versions of a model."""
-        found, token = [], None
-        while True:
-            page = self.client.search_model_versions(f"name = '{name}'", max_results=1000, page_token=token)
-            found += page
-            token = page.token
-            if not token:
-                return found
+            text = f"name = '{model_name(name)}'"
+            found = everything(self.client.search_model_versions, text, max_results=1000)
+            self.versions = {str(one.version): one for one in found}
 
     def register(self, run_id: str, run: TrackedRun) -> str:
         """The id of the logged model behind the run's artifact; its version is made where there is none yet."""
@@ -123,7 +116,7 @@ class Registry:
     def _unregistered(self, model: TrackedModel, place: str) -> LoggedModel | None:
         """A model that was logged whole before the connection broke off."""
         text = f"tags.build_key = '{model.build_key}'"
-        found = self.client.search_logged_models([self.experiment], filter_string=text, max_results=50)
+        found = everything(self.client.search_logged_models, [self.experiment], filter_string=text, max_results=50)
         return next((one for one in found if one.tags.get("weights") == place and one.status == "READY"), None)
 
     def _log_model(self, run_id: str, run: TrackedRun, place: str) -> LoggedModel:

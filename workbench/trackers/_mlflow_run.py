@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.artifact import MANIFEST_NAME, sha256_file
 from workbench.trackers._mlflow_datasets import dataset_inputs
-from workbench.trackers._mlflow_session import public_uri
+from workbench.trackers._mlflow_session import everything, public_uri
 from workbench.trackers._mlflow_view import LATEST
 from workbench.trackers.base import TrackedRun
 
@@ -63,10 +63,10 @@ def clear_unfinished(client: MlflowClient, experiment: str, recording: str) -> N
         return
     ours = f"tags.`{RECORDING}` = '{recording}'"
     running = f"{ours} AND attributes.status = 'RUNNING'"
-    for run in client.search_runs([experiment], filter_string=running, max_results=1000):
+    for run in everything(client.search_runs, [experiment], filter_string=running, max_results=1000):
         client.set_terminated(run.info.run_id, "KILLED")
         client.delete_run(run.info.run_id)
-    for model in client.search_logged_models([experiment], filter_string=ours, max_results=50):
+    for model in everything(client.search_logged_models, [experiment], filter_string=ours, max_results=50):
         if model.status == "PENDING":  # MLflow's own filter by status finds nothing
             client.delete_logged_model(model.model_id)
 
@@ -76,7 +76,7 @@ def supersede(client: MlflowClient, experiment: str, recording: str, newest: Col
     if not recording:
         return
     text = f"tags.`{RECORDING}` = '{recording}' AND tags.{LATEST} = 'true'"
-    for run in client.search_runs([experiment], filter_string=text, max_results=1000):
+    for run in everything(client.search_runs, [experiment], filter_string=text, max_results=1000):
         if run.info.run_id not in newest:
             client.set_tag(run.info.run_id, LATEST, "false", synchronous=True)
 

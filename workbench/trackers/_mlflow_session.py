@@ -15,9 +15,9 @@ import contextlib
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from workbench.addresses import without_login
 from workbench.errors import PrerequisiteError, WorkbenchError
@@ -147,6 +147,24 @@ def connect(uri: str) -> MlflowClient:
     elif uri.startswith(_DATABASES):
         _knock(uri)
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def everything(search: Callable[..., Any], *arguments: Any, **options: Any) -> list[Any]:
+    """All that a search of MLflow's client finds: the store itself hands out a page at a time.
+
+    Args:
+        search: a method of the client that takes ``page_token``.
+        arguments: of the search.
+        options: likewise, ``max_results`` of one page among them.
+    """
+    found: list[Any] = []
+    token = None
+    while True:
+        page = search(*arguments, **options, page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            return found
 
 
 def _knock(uri: str) -> None:
