@@ -105,6 +105,17 @@ def test_too_many_rows_are_refused(load) -> None:
         answers(load(), *([ASKED] * 1001))
 
 
+@pytest.mark.parametrize("name", ["context", "threads"])
+def test_a_config_without_a_number_is_told_in_one_sentence(tmp_path: Path, name: str) -> None:
+    from mlflow import pyfunc
+    from mlflow.exceptions import MlflowException
+
+    folder = str(model_folder(tmp_path / "model", mock_artifact(tmp_path / "q4", answer="SELECT 2")))
+    assert answers(pyfunc.load_model(folder, model_config={name: "512"}), ASKED) == ["SELECT 2"]
+    with pytest.raises(MlflowException, match=f"config says {name}: 'many'; give a whole number"):
+        pyfunc.load_model(folder, model_config={name: "many"})
+
+
 @pytest.mark.parametrize("harm", ["changed", "gone", "more", "none left", "prompt"])
 def test_what_is_not_what_was_registered_is_refused(load, tmp_path: Path, harm: str) -> None:
     from mlflow import pyfunc

@@ -48,11 +48,11 @@ class ServedModel:
     def __init__(self, artifact: Artifact, serving: Mapping[str, Any], config: Mapping[str, Any]) -> None:
         runtime, machine = get_runtime(str(artifact.manifest.recipe.get("runtime"))), describe(quick=True)
         best = machine.best_device if machine.best_device in runtime.devices else "cpu"
-        self.context = int(config.get("context") or serving.get("context") or 1024)
+        self.context = _whole(config, "context") or int(serving.get("context") or 1024)
         limit = min(int(serving.get("max_new_tokens", 300)), self.context - 1)
         self.defaults = {"beams": serving.get("beams", 1), "max_new_tokens": limit}
         self.prompt = _prompt_named(str(serving.get("prompt") or artifact.manifest.prompt))
-        device, threads = str(config.get("device") or best), int(config.get("threads") or machine.cores)
+        device, threads = str(config.get("device") or best), _whole(config, "threads") or machine.cores
         self._session = runtime.load(artifact, LoadOptions(device, self.context, threads))
         self._one_at_a_time = threading.Lock()  # an engine holds one batch; the server has a thread per request
 
@@ -106,6 +106,14 @@ class ServedModel:
         if not 1 <= limit < self.context:
             raise WorkbenchError(f"max_new_tokens is {limit}; give 1 to {self.context - 1}")
         return Decoding(self.prompt.stop, limit, beams)
+
+
+def _whole(config: Mapping[str, Any], name: str) -> int:
+    """A whole number of the server's config, perhaps written as text; 0 where it says nothing."""
+    text = str(config.get(name) or 0).strip()
+    if not text.isdecimal():
+        raise WorkbenchError(f"the model's config says {name}: {text!r}; give a whole number, or leave it out")
+    return int(text)
 
 
 def _prompt_named(name: str) -> Prompt:
