@@ -95,6 +95,14 @@ def test_whatever_a_manifest_names_the_result_is_kept_in_the_store(result, tmp_p
     assert kept_path(named, tmp_path) == tmp_path / folder / "benchmarks" / "2026-01-01T000000.json"
 
 
+def test_results_of_one_second_are_kept_side_by_side(result, tmp_path):
+    started, kept = replace(result, started="2026-01-01T00:00:00"), []
+    for _ in range(3):
+        kept.append(kept_path(started, tmp_path))
+        write_benchmark(started, kept[-1])
+    assert [path.stem for path in kept] == ["2026-01-01T000000", "2026-01-01T000000-2", "2026-01-01T000000-3"]
+
+
 def test_a_slow_rate_keeps_its_digits(result):
     fast = result.artifacts[0]
     slow = tuple(replace(one, value=0.437) if one.unit == "tokens/s" else one for one in fast.figures)

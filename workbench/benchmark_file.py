@@ -8,6 +8,7 @@ Source: pytest-benchmark's documentation, "Comparing past runs"; its fields are 
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import platform
@@ -61,10 +62,12 @@ def read_benchmark(path: Path) -> BenchmarkResult:
 
 
 def kept_path(result: BenchmarkResult, store: Path) -> Path:
-    """Where a result is kept: by the model of its first artifact and by when it was started."""
+    """Where a result is kept: by the model of its first artifact and by when it was started, beside any kept before."""
     model = result.artifacts[0].name.rpartition(" ")[0].rsplit("/", 1)[-1]
     folder = model if model.strip(".") else "model"  # a manifest made elsewhere may name what is no folder of ours
-    return store / folder / "benchmarks" / f"{result.started.replace(':', '')}.json"
+    place, name = store / folder / "benchmarks", result.started.replace(":", "")
+    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+    return next(path for one in names if not (path := place / f"{one}.json").exists())
 
 
 def benchmark_document(result: BenchmarkResult) -> dict[str, Any]:
