@@ -11,6 +11,7 @@ import time
 import pytest
 
 from workbench.artifact import Manifest, seal
+from workbench.engine_process import EngineProcess
 from workbench.errors import WorkbenchError
 from workbench.trial import TrialTask, run_trial
 
@@ -41,6 +42,14 @@ def test_answers_timings_and_memory_come_back(make_artifact_folder):
     assert len(result.timings) == 7
     assert result.peak_rss_bytes > 5e6
     assert "made up" in result.notes[0]
+
+
+def test_a_child_that_never_timed_has_no_peak(make_artifact_folder, monkeypatch):
+    events = EngineProcess.events
+    monkeypatch.setattr(EngineProcess, "events", lambda self: (one for one in events(self) if one["event"] != "timed"))
+    result = run_trial(task(make_artifact_folder(answer="SELECT 2")))
+    assert result.answers == ["SELECT 2", "SELECT 2"]
+    assert (result.peak_rss_bytes, result.device_peak_bytes) == (None, None)
 
 
 def test_a_prompt_that_is_too_long_ends_nothing(make_artifact_folder):

@@ -111,6 +111,7 @@ def run_trial(task: TrialTask, progress: Callable[[int, int], None] | None = Non
     Raises:
         WorkbenchError: the engine refused the artifact or died; the message says how.
     """
+    held: dict[str, float] = {}  # stays empty where the child never said that its timing ended
     with EngineProcess("workbench.trial", asdict(task), f"{task.runtime} with {task.artifact}") as child:
         watch = MeterWatch(child.pid, task.device)
         try:
