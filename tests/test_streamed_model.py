@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from workbench.architecture import ARCHITECTURES, MODULES
 from workbench.batches import BATCH_TOKENS, HiddenFolder, similar, tokenize
-from workbench.checkpoint import open_checkpoint
+from workbench.checkpoint import Checkpoint, open_checkpoint
 from workbench.errors import CheckpointError
 from workbench.quiet import quiet_libraries
 from workbench.streamed_model import StreamedModel
@@ -100,18 +102,104 @@ def test_only_one_block_has_weights(tiny_checkpoint):
             assert "transformer.wte.weight" not in real
 
 
-def test_what_layers_read(tiny_checkpoint):
+@pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
+@pytest.mark.parametrize("room", [0, 1 << 30])
+@pytest.mark.parametrize("files", [False, True])
+def test_step_by_step_as_in_one_go(architecture, room, files, tiny_checkpoint, tmp_path):
+    """Each step's inputs, and the states behind the block, are those of a block run from its beginning."""
+    steps = MODULES[architecture].steps
     with Workers(2) as workers:
+        folder = HiddenFolder(tmp_path, "key") if files else None
+        model = StreamedModel(open_checkpoint(str(tiny_checkpoint(architecture))), workers, hidden=folder)
+        batches, expected = model.embed(SEQUENCES), model.embed(SEQUENCES)
+        with model.block(1) as block:
+            run = model.block_run(block, batches, room)
+            for number, step in enumerate(steps):
+                apart = list(run.inputs(number))
+                assert sum(map(len, apart)) == sum(map(len, SEQUENCES))  # padding is not among them
+                again = list(map(copy.copy, expected))
+                together = [inputs[step[0]] for inputs in model.observe(block, [step[0]], again)]
+                assert all(torch.equal(a, b) for a, b in zip(apart, together, strict=True)), step
+                for layer in step:  # what comes behind must notice
+                    block.get_parameter(f"{layer}.weight").mul_(0.9)
+            run.finish()
+            model.advance(block, expected)
+    assert all(torch.equal(a.hidden, b.hidden) for a, b in zip(batches, expected, strict=True))
+    assert {batch.passed for batch in batches} == {1}
+
+
+@pytest.mark.parametrize("room", [0, 1 << 30])
+def test_passed_steps_are_not_run_again(room, tiny_checkpoint):
+    """Each layer of a block once, but for the one before the MLP's end where there is no room for what it makes."""
+    layers = [layer for step in MODULES["llama"].steps for layer in step]
+    calls: list[str] = []
+    with Workers(1) as workers:
         model = StreamedModel(open_checkpoint(str(tiny_checkpoint("llama"))), workers)
         batches = model.embed(SEQUENCES)
-        names = [step[0] for step in MODULES["llama"].steps]
         with model.block(0) as block:
-            apart = {name: torch.cat(list(model.layer_inputs(block, name, batches))) for name in names}
-            together = list(model.observe(block, names, batches))
-    for name in names:
-        assert len(apart[name]) == sum(map(len, SEQUENCES))  # padding is not among them
-        assert torch.equal(apart[name], torch.cat([inputs[name] for inputs in together]))
-    assert {batch.passed for batch in batches} == {1}
+            for layer in layers:
+                block.get_submodule(layer).register_forward_hook(lambda *_, layer=layer: calls.append(layer))
+            run = model.block_run(block, batches, room)
+            for step in range(4):
+                list(run.inputs(step))
+            run.finish()
+    twice = () if room else ("mlp.gate_proj", "mlp.up_proj")
+    assert {layer: calls.count(layer) / len(batches) for layer in layers} == {
+        layer: 2 if layer in twice else 1 for layer in layers
+    }
+
+
+def test_a_twin_keeps_its_own_weights(tiny_checkpoint):
+    with Workers(1) as workers:
+        model = StreamedModel(open_checkpoint(str(tiny_checkpoint("mistral"))), workers)
+        batches, others = model.embed(SEQUENCES), model.embed(SEQUENCES)
+        with model.block(0) as block, model.block(0, twin=True) as twin:
+            block.get_parameter("mlp.down_proj.weight").zero_()
+            model.advance(block, batches)
+            model.advance(twin, others)
+        with model.block(0) as block:
+            again = model.embed(SEQUENCES)
+            model.advance(block, again)
+    assert all(torch.equal(a.hidden, b.hidden) for a, b in zip(others, again, strict=True))
+    assert not any(torch.equal(a.hidden, b.hidden) for a, b in zip(others, batches, strict=True))
+
+
+def test_the_next_block_is_read_while_one_computes(tiny_checkpoint, monkeypatch):
+    """By another thread, each chunk once, and the weights are the same."""
+    checkpoint = open_checkpoint(str(tiny_checkpoint("gpt_bigcode")))
+    name = "transformer.h.1.mlp.c_fc.weight"
+    read, readers = Checkpoint.read_chunk, []
+
+    def noted(self: Checkpoint, tensor: str, place: int) -> torch.Tensor:
+        if tensor == name:
+            readers.append(threading.current_thread())
+        return read(self, tensor, place)
+
+    monkeypatch.setattr(Checkpoint, "read_chunk", noted)
+    with Workers(1) as workers:
+        model = StreamedModel(checkpoint, workers)
+        model.read_ahead(1)
+        with model.block(1) as block:
+            assert torch.equal(block.get_parameter("mlp.c_fc.weight"), checkpoint.read(name).float())
+        assert len(readers) == 1 + len(checkpoint.tensors[name].chunks)
+        assert readers[0] is not threading.current_thread()
+        model.read_ahead(1, but=["mlp.c_fc.weight"])
+        model.read_ahead(model.depth)
+    assert not readers[0].is_alive()
+    assert len(readers) == 2
+
+
+def test_what_the_reading_thread_meets_reaches_the_caller(tiny_checkpoint, tmp_path):
+    folder = edited(tiny_checkpoint("gpt_bigcode"), tmp_path / "cut", {})
+    model_file = folder / "model.safetensors"
+    before = threading.active_count()
+    with Workers(2) as workers:
+        model = StreamedModel(open_checkpoint(str(folder)), workers)
+        model_file.write_bytes(model_file.read_bytes()[:4096])
+        model.read_ahead(1)
+        with pytest.raises(CheckpointError, match="ends inside tensor"), model.block(1):
+            pass
+    assert threading.active_count() == before
 
 
 def test_states_outlive_the_run(tiny_checkpoint, tmp_path):

@@ -3,6 +3,8 @@
 A decoder is an embedding, a list of equal blocks, a last norm and a head. Inside a block the linear layers fall
 into steps, and layers of one step read the same input. The order of the steps is GPTQ's "true sequential" one:
 attention in, attention out, MLP in, MLP out. Names are those of transformers' modules, which checkpoints bear too.
+A block's two parts, attention and MLP, end with a layer whose output is the part's own; so who has that layer's input
+need not run what comes before it in the part (``workbench/block_run.py``).
 
 Example::
 
@@ -28,6 +30,7 @@ class Modules:
         steps: linear layers of a block, grouped by shared input, in order of computation.
         embedding: path of the token embedding.
         norm: path of the norm behind the last block.
+        attention: name of the attention in a block; it returns a pair, of which its output is the first.
         head: path of the head; its weight may be tied to the embedding's.
     """
 
@@ -37,7 +40,13 @@ class Modules:
     steps: tuple[tuple[str, ...], ...]
     embedding: str
     norm: str
+    attention: str
     head: str = "lm_head"
+
+    @property
+    def parts(self) -> dict[str, int]:
+        """The parts of a block (attention, MLP) in order, and the step that ends each."""
+        return {step[-1].rpartition(".")[0]: place for place, step in enumerate(self.steps)}
 
     def linears(self, checkpoint: Checkpoint) -> list[str]:
         """Full names of all linear layers inside blocks, in order of computation.
@@ -63,7 +72,7 @@ _LLAMA_STEPS = (
     ("mlp.gate_proj", "mlp.up_proj"),
     ("mlp.down_proj",),
 )
-_LLAMA_PATHS = ("model.layers", "num_hidden_layers", _LLAMA_STEPS, "model.embed_tokens", "model.norm")
+_LLAMA_PATHS = ("model.layers", "num_hidden_layers", _LLAMA_STEPS, "model.embed_tokens", "model.norm", "self_attn")
 
 MODULES = {
     "gpt_bigcode": Modules(
@@ -73,6 +82,7 @@ MODULES = {
         (("attn.c_attn",), ("attn.c_proj",), ("mlp.c_fc",), ("mlp.c_proj",)),
         "transformer.wte",
         "transformer.ln_f",
+        "attn",
     ),
     "llama": Modules("LlamaForCausalLM", *_LLAMA_PATHS),
     "mistral": Modules("MistralForCausalLM", *_LLAMA_PATHS),

@@ -5,7 +5,7 @@ padding is left out wherever inputs or outputs are counted.
 
 A calibration set of 128 texts of 1,024 tokens is 3.2 GB in float32 at StarCoder's width of 6,144. Given a folder, the
 states after each block are written to files and mapped, so they need no memory of their own and a killed run
-finds those of the last block it passed.
+finds those of the last block it passed. So is what a batch leaves behind inside a block (``workbench/block_run.py``).
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 # Tokens of a batch, padding included: large enough for efficient products, small enough that the 24,576 wide
 # inner activations of a StarCoder block take 200 MB for each batch on its way.
 BATCH_TOKENS = 2048
+# For each token and column: inputs of a block, its outputs, and what attention leaves behind, in float32.
+STATE_BYTES = 3 * 4
 
 
 @dataclass
@@ -76,6 +78,11 @@ def similar(sequences: Sequence[Sequence[int]], tokens: int = BATCH_TOKENS) -> I
         waiting = waiting[rows:]
 
 
+def padded_tokens(sequences: Sequence[Sequence[int]]) -> int:
+    """Tokens of all batches together, padding included."""
+    return sum(len(rows) * max(len(sequences[place]) for place in rows) for rows in similar(sequences))
+
+
 class HiddenFolder:
     """The states of all batches after each block, in files that outlive the process.
 
@@ -92,13 +99,20 @@ class HiddenFolder:
 
     def keep(self, passed: int, number: int, hidden: Tensor) -> Tensor:
         """Write a batch's states after ``passed`` blocks; returns them mapped from the file."""
-        import torch
-
         path = self._path(passed, number)
-        values = hidden.detach().contiguous()
-        raw = values.reshape(-1).view(torch.uint8).numpy().data
+        values = hidden.detach().cpu().contiguous()
+        raw = _raw(values)
         path.write_bytes(raw)
         self._digests[path.name] = hashlib.sha256(raw).hexdigest()
+        return _mapped(path, values)
+
+    def put(self, name: str, number: int, values: Tensor) -> Tensor:
+        """Write other values of a batch, mapped from the file, until ``finish``; those it had before are removed."""
+        for path in self._folder.glob(f"*.{number}.part"):
+            path.unlink()  # mapped pages stay readable until nobody uses them
+        path = self._folder / f"{name}.{number}.part"
+        values = values.detach().cpu().contiguous()
+        path.write_bytes(_raw(values))
         return _mapped(path, values)
 
     def finish(self, passed: int) -> None:
@@ -106,9 +120,9 @@ class HiddenFolder:
         names = {name: digest for name, digest in self._digests.items() if name.startswith(f"{passed}-")}
         self._journal.keep(0)
         self._journal.add({"passed": passed, "sha256": names})
-        for path in self._folder.glob("*.hidden"):
+        for path in [*self._folder.glob("*.hidden"), *self._folder.glob("*.part")]:
             if path.name not in names:
-                path.unlink()  # mapped pages stay readable until nobody uses them
+                path.unlink()
         self._digests = {}
 
     def restore(self, batches: Sequence[Batch], most: int) -> int:
@@ -127,6 +141,14 @@ class HiddenFolder:
 
     def _path(self, passed: int, number: int) -> Path:
         return self._folder / f"{passed}-{number}.hidden"
+
+
+def _raw(values: Tensor) -> memoryview:
+    """The bytes of a contiguous tensor."""
+    import torch
+
+    data: memoryview = values.reshape(-1).view(torch.uint8).numpy().data
+    return data
 
 
 def _mapped(path: Path, like: Tensor) -> Tensor:

@@ -13,8 +13,9 @@ whatever the model's class. Where nothing after the module is wanted, an excepti
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -59,3 +60,13 @@ def watching(block: nn.Module, names: Sequence[str], stop: bool) -> Iterator[thr
     finally:
         for handle in handles:
             handle.remove()
+
+
+@contextmanager
+def replaced(module: nn.Module, function: Callable[..., Any]) -> Iterator[None]:
+    """Have calls of a module end in a function, which gets the module's own ``forward`` before their arguments."""
+    module.forward = partial(function, module.forward)
+    try:
+        yield
+    finally:
+        del module.forward  # the class's own shows again

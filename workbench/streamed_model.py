@@ -4,7 +4,8 @@ The model is built on torch's "meta" device, where tensors have shapes but no va
 from the checkpoint for its turn and gives them back; texts pass it batch by batch. Of the embedding only the rows
 of tokens that occur are read, and the head goes by in chunks of rows. What a checkpoint does not hold (rotary
 tables, masks) the model's own code computes. The forward code is transformers' own throughout, so the answers
-are those of the whole model.
+are those of the whole model. While a block computes, a thread reads the next one's weights, in the type they are
+stored in.
 
 Batches go through a block side by side, each on one thread (``workbench/workers.py``): results do not depend on the
 number of threads.
@@ -18,15 +19,19 @@ Example::
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from copy import deepcopy
+from functools import partial
 from typing import TYPE_CHECKING
 
 from workbench.architecture import MODULES
 from workbench.batches import Batch, HiddenFolder, similar
+from workbench.block_run import BlockRun
 from workbench.checkpoint import Checkpoint
 from workbench.errors import CheckpointError
-from workbench.module_calls import Reached, first_call, watching
+from workbench.module_calls import first_call, watching
 from workbench.quiet import quiet_libraries
 from workbench.workers import Workers
 
@@ -44,6 +49,7 @@ class StreamedModel:
         workers: to run batches on; entered by the caller.
         dtype: torch's name of the type to compute in; weights are cast to it.
         hidden: where to keep the states of batches; in memory without it.
+        device: torch's name of where blocks and batches are computed. States stay there unless ``hidden`` takes them.
 
     Attributes:
         depth: number of blocks.
@@ -53,7 +59,12 @@ class StreamedModel:
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, workers: Workers, dtype: str = "float32", hidden: HiddenFolder | None = None
+        self,
+        checkpoint: Checkpoint,
+        workers: Workers,
+        dtype: str = "float32",
+        hidden: HiddenFolder | None = None,
+        device: str = "cpu",
     ) -> None:
         import torch
 
@@ -62,29 +73,59 @@ class StreamedModel:
         self._hidden = hidden
         self._dtype: torch.dtype = getattr(torch, dtype)
         self._facts = MODULES[checkpoint.architecture]
-        self._model = _without_weights(checkpoint, self._dtype)
+        self._device = torch.device(device)
+        self._model = _without_weights(checkpoint, self._dtype, self._device)
         self._blocks: list[nn.Module] = list(self._model.get_submodule(self._facts.blocks))
         self.depth = len(self._blocks)
+        self._ahead: dict[str, list[Future[Tensor]]] = {}
         streamed = (f"{self._facts.blocks}.", f"{self._facts.embedding}.", f"{self._facts.head}.")
         rest = [name for name, _ in self._model.named_parameters() if not name.startswith(streamed)]
         self._model.load_state_dict({name: self.read(name) for name in rest}, assign=True, strict=False)
 
     def read(self, name: str) -> Tensor:
-        """One tensor of the checkpoint in the model's type; only a chunk of it is held in the stored type.
+        """One tensor of the checkpoint in the model's type, on its device.
+
+        A subclass may make weights here instead of reading them; it then has ``read_ahead`` do nothing.
 
         Raises:
-            CheckpointError: the checkpoint lacks it.
+            CheckpointError: the checkpoint lacks it, or cannot be read.
         """
         import torch
 
         self._check(name)
         info = self._checkpoint.tensors[name]
         if len(info.shape) < 2:
-            return self._checkpoint.read(name).to(self._dtype)
-        values = torch.empty(info.shape, dtype=self._dtype)
-        for rows, chunk in zip(info.chunks, self._checkpoint.chunks(name), strict=True):
+            return self._checkpoint.read(name).to(self._device, self._dtype)
+        values = torch.empty(info.shape, dtype=self._dtype, device=self._device)
+        for rows, chunk in zip(info.chunks, self._chunks(name), strict=True):
             values[rows] = chunk
         return values
+
+    def _chunks(self, name: str) -> Iterator[Tensor]:
+        """A tensor's chunks in the stored type, each given up when the next is taken; read ahead or read now."""
+        waiting = self._ahead.pop(name, None)
+        if waiting is None:
+            yield from self._checkpoint.chunks(name)
+            return
+        while waiting:
+            yield waiting.pop(0).result()
+
+    def read_ahead(self, place: int, but: Collection[str] = ()) -> None:
+        """Begin to read a block's matrices while something else computes; nothing where there is no such block.
+
+        Args:
+            place: of the block.
+            but: parameters, by name in the block, that will not be wanted.
+        """
+        self._ahead.clear()
+        if place >= self.depth:
+            return
+        for name, parameter in self._blocks[place].named_parameters():
+            full_name = f"{self._facts.blocks}.{place}.{name}"
+            if name not in but and parameter.ndim > 1 and full_name in self._checkpoint.tensors:
+                chunks = range(len(self._checkpoint.tensors[full_name].chunks))
+                read = partial(self._checkpoint.read_chunk, full_name)
+                self._ahead[full_name] = self._workers.beside(read, chunks)
 
     def _check(self, name: str) -> None:
         if name not in self._checkpoint.tensors:
@@ -104,9 +145,10 @@ class StreamedModel:
             lengths = torch.tensor([len(sequences[place]) for place in places])
             padded = [[place_of[token] for token in sequences[place]] for place in places]
             ids = torch.tensor([row + [place_of[0]] * (width - len(row)) for row in padded])
-            hidden, keywords = first_call(self._blocks[0], base, rows[ids])
+            hidden, keywords = first_call(self._blocks[0], base, rows[ids].to(self._device))
             kept = self._hidden.keep(0, number, hidden) if self._hidden else hidden
-            batches.append(Batch(number, places, kept, torch.arange(width) < lengths[:, None], keywords=keywords))
+            real = (torch.arange(width) < lengths[:, None]).to(self._device)
+            batches.append(Batch(number, places, kept, real, keywords=keywords))
         return batches
 
     def _embeddings(self, tokens: Sequence[int]) -> Tensor:
@@ -126,17 +168,18 @@ class StreamedModel:
         return torch.cat(found)
 
     @contextmanager
-    def block(self, place: int, weights: Mapping[str, Tensor] | None = None) -> Iterator[nn.Module]:
+    def block(self, place: int, weights: Mapping[str, Tensor] | None = None, twin: bool = False) -> Iterator[nn.Module]:
         """One block with its weights, for as long as the context lasts.
 
         Args:
             place: of the block, from 0.
             weights: values to take instead of the checkpoint's, by the parameter's name in the block.
+            twin: a second one of its own beside the first.
 
         Raises:
             CheckpointError: the checkpoint lacks a weight.
         """
-        block = self._blocks[place]
+        block = _twin(self._blocks[place]) if twin else self._blocks[place]
         given = weights or {}
         empty = dict(block.named_parameters())
         state = {
@@ -153,20 +196,12 @@ class StreamedModel:
         """Each block in turn, with its weights, and its place."""
         for place in range(self.depth):
             with self.block(place) as block:
+                self.read_ahead(place + 1)
                 yield place, block
 
-    def layer_inputs(self, block: nn.Module, name: str, batches: Sequence[Batch]) -> Iterator[Tensor]:
-        """What one layer of a block reads, ``[real tokens, in]`` for each batch; computed no further than there."""
-        with watching(block, (name,), stop=True) as seen:
-
-            def inputs(batch: Batch) -> Tensor:
-                seen.inputs = {}
-                with suppress(Reached):
-                    block(batch.hidden, **batch.keywords)
-                read: Tensor = seen.inputs[name][batch.real]
-                return read
-
-            yield from self._workers.map(inputs, batches)
+    def block_run(self, block: nn.Module, batches: Sequence[Batch], room: int = 0) -> BlockRun:
+        """A block run step by step, its weights replaced on the way; see ``workbench/block_run.py``."""
+        return BlockRun(block, self._facts, batches, self._workers, self._hidden, room)
 
     def observe(self, block: nn.Module, names: Sequence[str], batches: Sequence[Batch]) -> Iterator[dict[str, Tensor]]:
         """Pass a block, and see what some of its layers read on the way.
@@ -178,7 +213,7 @@ class StreamedModel:
 
             def passing(batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
                 seen.inputs = {}
-                output = block(batch.hidden, **batch.keywords)
+                output = block(batch.hidden.to(self._device), **batch.keywords)
                 hidden = output[0] if isinstance(output, tuple) else output
                 return {name: values[batch.real] for name, values in seen.inputs.items()}, hidden
 
@@ -212,7 +247,7 @@ class StreamedModel:
         for batch in batches:
             for row, place in enumerate(batch.rows):
                 wanted = [int(batch.real[row].sum()) - 1] if positions is None else list(positions[place])
-                states[place] = norm(batch.hidden[row, wanted])
+                states[place] = norm(batch.hidden[row, wanted].to(self._device))
         order = sorted(states)
         counts = [len(states[place]) for place in order]
         if not counts:
@@ -225,10 +260,10 @@ class StreamedModel:
 
         name = self._head_name()
         info = self._checkpoint.tensors[name]
-        logits = torch.empty(len(states), info.shape[0], dtype=self._dtype)
+        logits = torch.empty(len(states), info.shape[0], dtype=self._dtype, device=self._device)
 
         def piece(place: int) -> None:
-            weight = self._checkpoint.read_chunk(name, place).to(self._dtype)
+            weight = self._checkpoint.read_chunk(name, place).to(self._device, self._dtype)
             logits[:, info.chunks[place]] = states @ weight.t()
 
         self._workers.run(piece, range(len(info.chunks)))
@@ -250,7 +285,7 @@ class StreamedModel:
         return self.logits(batches, positions)
 
 
-def _without_weights(checkpoint: Checkpoint, dtype: torch.dtype) -> PreTrainedModel:
+def _without_weights(checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
     """The model with parameters on the meta device; buffers hold what the model's own code puts in them."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
@@ -264,7 +299,15 @@ def _without_weights(checkpoint: Checkpoint, dtype: torch.dtype) -> PreTrainedMo
     for module in model.modules():
         buffers = dict(module.named_buffers(recurse=False))
         for name, buffer in buffers.items():
-            setattr(module, name, torch.empty_like(buffer, device="cpu"))
+            setattr(module, name, torch.empty_like(buffer, device=device))
         if buffers:
             model._init_weights(module)  # how transformers itself fills buffers that no file holds
     return model.eval().requires_grad_(False)
+
+
+def _twin(block: nn.Module) -> nn.Module:
+    """A copy of a block without its weights."""
+    import torch
+
+    empty = {id(one): torch.nn.Parameter(one.to("meta"), requires_grad=False) for one in block.parameters()}
+    return deepcopy(block, empty)

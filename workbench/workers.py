@@ -41,6 +41,7 @@ class Workers:
         self._before = torch.get_num_threads()
         torch.set_num_threads(1)
         self._pool = ThreadPoolExecutor(self.threads, initializer=torch.set_num_threads, initargs=(1,))
+        self._reader = ThreadPoolExecutor(1)
         return self
 
     def __exit__(
@@ -48,6 +49,7 @@ class Workers:
     ) -> None:
         import torch
 
+        self._reader.shutdown(cancel_futures=True)
         self._pool.shutdown(cancel_futures=True)
         torch.set_num_threads(self._before)
 
@@ -74,3 +76,10 @@ class Workers:
         """The same for functions that are called for what they do."""
         for _ in self.map(function, items):
             pass
+
+    def beside(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Future[Result]]:
+        """Have a thread of its own do what mostly waits (reading), piece by piece in order, while others compute.
+
+        What is not begun when the context ends is never done; an error is raised by the future's ``result``.
+        """
+        return [self._reader.submit(function, item) for item in items]

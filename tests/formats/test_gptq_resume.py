@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 import torch
 
+from workbench.architecture import ARCHITECTURES
 from workbench.batches import HiddenFolder
 from workbench.checkpoint import open_checkpoint
 from workbench.formats.base import ConversionContext
 from workbench.formats.gptq import FORMAT, GptqOptions
 from workbench.journal import Journal
+from workbench.streamed_model import StreamedModel
 
 TEXTS = tuple(f"List city {n} with {n * 37 % 101} people.\nSELECT name FROM city LIMIT {n};" for n in range(6))
 SETTINGS = {
@@ -28,15 +30,24 @@ class Stopped(Exception):
 
 
 Progress = Callable[[int, int, str], None]
+# Bytes of memory for the texts' states: they all lie in files, in memory but for the MLP's, in memory.
+MEMORY = (0, 3 << 20, 1 << 30)
 
 
 def convert(
-    source: Path, out: Path, options: dict[str, Any], stop: Progress | None = None, threads: int = 2
+    source: Path,
+    out: Path,
+    options: dict[str, Any],
+    stop: Progress | None = None,
+    threads: int = 2,
+    memory: int = 0,
 ) -> dict[str, Any]:
     """All files of the result, and the details."""
     out.mkdir(exist_ok=True)
     journal = Journal(out.with_suffix(".jsonl"), "key")
-    context = ConversionContext(TEXTS, stop or (lambda done, total, what: None), threads, journal)
+    context = ConversionContext(
+        TEXTS, stop or (lambda done, total, what: None), threads, journal, calibration_memory=memory
+    )
     details = FORMAT.convert(open_checkpoint(str(source)), GptqOptions.model_validate(options), out, context)
     files = {file.relative_to(out).as_posix(): file.read_bytes() for file in out.rglob("*") if file.is_file()}
     return {"details": json.dumps(details), "digests": context.digests, **files}
@@ -62,10 +73,26 @@ def test_stopped_anywhere_and_gone_on_with(architecture, tiny_checkpoint, tmp_pa
     assert {"bytes", "blocks"} == set(steps)
     # A layer is written in four pieces: each fifth call comes by every layer, at another of its pieces each time.
     for count in range(len(steps) % 5 + 5, len(steps) + 1, 5):
-        out = tmp_path / f"stopped-{count}"
+        out, memory = tmp_path / f"stopped-{count}", MEMORY[count % 3]
         with pytest.raises(Stopped):
-            convert(source, out, options, stop_at(count))
-        assert convert(source, out, options) == expected, f"stopped at {steps[count - 1]} {count}"
+            convert(source, out, options, stop_at(count), memory=memory)
+        assert convert(source, out, options, memory=MEMORY[count % 2]) == expected, f"at {steps[count - 1]} {count}"
+
+
+@pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
+def test_where_the_states_lie_changes_nothing(architecture, tiny_checkpoint, tmp_path, monkeypatch):
+    """Neither the weights nor what the manifest says of them; and each limit takes another way."""
+    ways = []
+    run = StreamedModel.block_run
+    monkeypatch.setattr(
+        StreamedModel,
+        "block_run",
+        lambda model, *given: ways.append((model._hidden is None, given[2] > 0)) or run(model, *given),
+    )
+    options = SETTINGS.get(architecture, {"bits": 2})
+    results = [convert(tiny_checkpoint(architecture), tmp_path / str(one), options, memory=one) for one in MEMORY]
+    assert results[0] == results[1] == results[2]
+    assert len(set(ways)) > 1
 
 
 def test_stopped_again_and_again(tiny_checkpoint, tmp_path):
@@ -118,7 +145,8 @@ def test_threads_change_nothing(options, tiny_checkpoint, tmp_path):
         results = []
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
-            results.append(convert(source, tmp_path / str(threads), options, threads=threads))
+            memory = MEMORY[threads - 1]
+            results.append(convert(source, tmp_path / str(threads), options, threads=threads, memory=memory))
     finally:
         torch.set_num_threads(before)
     assert results[0] == results[1] == results[2]

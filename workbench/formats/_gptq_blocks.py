@@ -1,15 +1,17 @@
 """GPTQ through a whole model: block after block, resumed where a killed run stopped.
 
-In memory are the weights of one block, the Hessian of one step and a few batches; the texts' states after each
-block are files (``workbench/batches.py``). What a stopped run leaves behind beside the output file itself lies in
-``.gptq`` inside the output folder:
+In memory are the weights of one block and, as they are stored, of the next, the Hessian of one step and a few
+batches. The texts' states between blocks are in memory up to a limit; where they take more they are files
+(``workbench/batches.py``). What a stopped run leaves behind beside the output file itself lies in ``.gptq`` inside the
+output folder:
 
 - the output file: finished layers are read back and dequantized, which gives the very weights the
   unbroken run went on with, for it also goes on with what is stored (scales in float16);
 - ``layers.jsonl``: error and damping of each layer, for the manifest;
-- ``hidden/``: states behind the last block that was passed.
+- ``hidden/``: states behind the last block that was passed, where they are files.
 
-So a run that goes on repeats at most the step it was stopped in, and ends with the same bytes.
+So a run that goes on solves no layer twice, and ends with the same bytes; where the states were in memory it passes
+the finished blocks once more.
 """
 
 from __future__ import annotations
@@ -21,12 +23,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.architecture import MODULES
-from workbench.batches import Batch, HiddenFolder
+from workbench.batches import STATE_BYTES, HiddenFolder, padded_tokens
+from workbench.block_run import BlockRun
 from workbench.checkpoint import Checkpoint
+from workbench.formats._gptq_solver import Solver
 from workbench.formats._output import Output, OutputFile
 from workbench.formats._safetensors import Group
 from workbench.formats.base import ConversionContext
 from workbench.journal import Journal
+from workbench.shape import model_shape
 from workbench.streamed_model import StreamedModel
 from workbench.tensors import TensorInfo, read_rows
 from workbench.workers import Workers
@@ -96,20 +101,36 @@ class Quantizer:
 
     def run(self, context: ConversionContext) -> None:
         """Quantize what is left."""
-        hidden = HiddenFolder(self._scratch / "hidden", self._calibration.key)
+        hidden = self._hidden_folder(context.calibration_memory)
+        room = context.calibration_memory - (0 if hidden else self._states_bytes())
         with Workers(context.threads) as workers:
+            solver = Solver(self._calibration.settings, self._calibration.damp, self._calibration.desc_act, workers)
             model = StreamedModel(self._checkpoint, workers, hidden=hidden)
             begun = next((place for place in range(model.depth) if not self._passed(place)), model.depth)
             if begun == model.depth:
                 return
             batches = model.embed(self._calibration.sequences)
-            for place in range(hidden.restore(batches, begun), model.depth):
+            for place in range(hidden.restore(batches, begun) if hidden else 0, model.depth):
                 with model.block(place, self._stored_weights(place)) as block:
-                    for step in self._modules.steps:
-                        self._quantize_step(model, workers, block, self._full_names(place, step), batches)
+                    model.read_ahead(place + 1, but=self._finished_weights(place + 1))
+                    block_run = model.block_run(block, batches, room)
+                    for step in range(len(self._modules.steps)):
+                        self._quantize_step(solver, block, block_run, place, step)
                     if place + 1 < model.depth:
-                        model.advance(block, batches)
+                        block_run.finish()
+                if hidden and place + 1 < model.depth:
+                    hidden.finish(place + 1)
                 context.progress(place + 1, model.depth, "blocks")
+
+    def _hidden_folder(self, memory: int) -> HiddenFolder | None:
+        """Where the texts' states go that would take more than so many bytes of memory."""
+        if self._states_bytes() <= memory:
+            return None
+        return HiddenFolder(self._scratch / "hidden", self._calibration.key)
+
+    def _states_bytes(self) -> int:
+        """Of a block's inputs, of its outputs, and of what attention leaves behind (``workbench/block_run.py``)."""
+        return STATE_BYTES * padded_tokens(self._calibration.sequences) * model_shape(self._checkpoint.config).hidden
 
     def clear(self) -> None:
         """Remove what was kept for another run; call when all is written."""
@@ -123,40 +144,38 @@ class Quantizer:
         """Whether all layers of a block were finished by an earlier run."""
         return all(self._full_names(place, step).keys() <= self._finished for step in self._modules.steps)
 
+    def _finished_weights(self, place: int) -> dict[str, str]:
+        """Weights of a block's finished layers: by the parameter's name in the block, the layer's full name."""
+        steps = (self._full_names(place, step) for step in self._modules.steps)
+        return {f"{name}.weight": full for layers in steps for full, name in layers.items() if full in self._finished}
+
     def _stored_weights(self, place: int) -> dict[str, Tensor]:
-        """Weights of a block's finished layers as they were stored, by parameter name."""
+        """Weights of a block's finished layers as they were stored, by the parameter's name in the block."""
         import torch
 
         from workbench.kernels.packing import PackedLayer, dequantize
 
         weights = {}
-        for step in self._modules.steps:
-            for full_name, name in self._full_names(place, step).items():
-                if full_name in self._finished:
-                    parts = (self._stored[f"{full_name}.{part}"] for part in ("qweight", "qzeros", "scales", "g_idx"))
-                    packed = PackedLayer(*(read_rows(info, slice(0, info.rows)).numpy() for info in parts))
-                    weights[f"{name}.weight"] = torch.from_numpy(dequantize(packed, self._calibration.settings.bits))
+        for parameter, layer in self._finished_weights(place).items():
+            parts = (self._stored[f"{layer}.{part}"] for part in ("qweight", "qzeros", "scales", "g_idx"))
+            packed = PackedLayer(*(read_rows(info, slice(0, info.rows)).numpy() for info in parts))
+            weights[parameter] = torch.from_numpy(dequantize(packed, self._calibration.settings.bits))
         return weights
 
-    def _quantize_step(
-        self, model: StreamedModel, workers: Workers, block: nn.Module, layers: dict[str, str], batches: list[Batch]
-    ) -> None:
+    def _quantize_step(self, solver: Solver, block: nn.Module, block_run: BlockRun, place: int, step: int) -> None:
         """Layers that read the same input, from one Hessian."""
-        from workbench.kernels.gptq import quantize
-        from workbench.kernels.hessian import add_inputs, factorise, new_hessian
-
+        layers = self._full_names(place, self._modules.steps[step])
         left = {full_name: name for full_name, name in layers.items() if full_name not in self._finished}
         if not left:
             return
-        first = next(iter(left.values()))
-        hessian = new_hessian(block.get_parameter(f"{first}.weight").shape[1])
-        for inputs in model.layer_inputs(block, first, batches):
-            add_inputs(hessian, inputs, workers)
-        factor = factorise(hessian, self._calibration.damp, self._calibration.desc_act, workers)
+        weights = {full_name: block.get_parameter(f"{name}.weight") for full_name, name in left.items()}
+        hessian = solver.new_hessian(next(iter(weights.values())))
+        for inputs in block_run.inputs(step):
+            solver.add_inputs(hessian, inputs)
+        factor = solver.factorise(hessian)
         del hessian
-        for full_name, name in left.items():
-            weight = block.get_parameter(f"{name}.weight")
-            result = quantize(weight, factor, self._calibration.settings, workers)
+        for full_name, weight in weights.items():
+            result = solver.quantize(weight, factor)
             result.write_to(weight)
             error = round(result.relative_error, 6)
             self._write(full_name, result, {"layer": full_name, "error": error, "damp": result.damp})

@@ -21,6 +21,7 @@ from workbench.journal import Journal
 from workbench.processors import available_processors
 
 _USUAL_THREADS = 2  # with which the formats' figures of memory were taken
+CALIBRATION_MEMORY = 2 << 30  # of texts' states; the rest of a 15.5B model's calibration takes less than 6 GiB
 _RAM_PER_THREAD = 40 << 20  # a chunk of 8 MB as it was read, in float32, and as it is written
 
 
@@ -40,6 +41,8 @@ class ConversionContext:
         threads: to make pieces with; the bytes do not depend on it.
         journal: of finished parts.
         digests: gets the sha256 of each weight file as it is finished, by its name.
+        calibration_memory: most bytes for the states of calibration texts; what takes more is kept in files. The
+            result does not depend on it.
     """
 
     calibration: Sequence[str] = ()
@@ -47,6 +50,7 @@ class ConversionContext:
     threads: int = field(default_factory=available_processors)
     journal: Journal = field(default_factory=Journal)
     digests: dict[str, str] = field(default_factory=dict)
+    calibration_memory: int = CALIBRATION_MEMORY
 
 
 @dataclass(frozen=True)

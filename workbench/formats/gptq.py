@@ -25,7 +25,7 @@ from pydantic import Field
 
 from workbench.architecture import ARCHITECTURES, MODULES
 from workbench.artifact import sha256_json
-from workbench.batches import tokenize
+from workbench.batches import STATE_BYTES, tokenize
 from workbench.checkpoint import Checkpoint
 from workbench.errors import CheckpointError, WorkbenchError
 from workbench.formats._build_work import gptq_work
@@ -86,9 +86,9 @@ class Gptq(Format[GptqOptions]):
         return True
 
     def working_bytes(self, checkpoint: Checkpoint, options: GptqOptions) -> int:
-        """States of the calibration texts before and after a block, float32."""
+        """At most: states of the calibration texts, which are files where they take much memory."""
         tokens = options.calibration_samples * min(options.calibration_tokens, checkpoint.context_length)
-        return 2 * 4 * tokens * model_shape(checkpoint.config).hidden
+        return STATE_BYTES * tokens * model_shape(checkpoint.config).hidden
 
     def build_work(self, checkpoint: Checkpoint, options: GptqOptions, threads: int) -> BuildWork:
         """Counted in operations; see ``_build_work.py``."""
