@@ -26,7 +26,7 @@ from workbench.architecture import MODULES
 from workbench.batches import STATE_BYTES, HiddenFolder, padded_tokens
 from workbench.block_run import BlockRun
 from workbench.checkpoint import Checkpoint
-from workbench.formats._gptq_solver import Solver
+from workbench.formats._gptq_solver import StepSolver
 from workbench.formats._output import Output, OutputFile
 from workbench.formats._safetensors import Group
 from workbench.formats.base import ConversionContext
@@ -51,16 +51,12 @@ class Calibration:
 
     Attributes:
         sequences: token ids of the calibration texts.
-        settings: bits and groups.
-        damp: share of the Hessian's mean diagonal to add.
-        desc_act: round the inputs with the largest activations first.
+        settings: bits, groups, order and damping.
         key: digest of the work; what other work left behind is not used.
     """
 
     sequences: Sequence[Sequence[int]]
     settings: GptqSettings
-    damp: float
-    desc_act: bool
     key: str
 
 
@@ -104,7 +100,6 @@ class Quantizer:
         hidden = self._hidden_folder(context.calibration_memory)
         room = context.calibration_memory - (0 if hidden else self._states_bytes())
         with Workers(context.threads) as workers:
-            solver = Solver(self._calibration.settings, self._calibration.damp, self._calibration.desc_act, workers)
             model = StreamedModel(self._checkpoint, workers, hidden=hidden)
             begun = next((place for place in range(model.depth) if not self._passed(place)), model.depth)
             if begun == model.depth:
@@ -115,7 +110,7 @@ class Quantizer:
                     model.read_ahead(place + 1, but=self._finished_weights(place + 1))
                     block_run = model.block_run(block, batches, room)
                     for step in range(len(self._modules.steps)):
-                        self._quantize_step(solver, block, block_run, place, step)
+                        self._quantize_step(workers, block, block_run, place, step)
                     if place + 1 < model.depth:
                         block_run.finish()
                 if hidden and place + 1 < model.depth:
@@ -162,29 +157,29 @@ class Quantizer:
             weights[parameter] = torch.from_numpy(dequantize(packed, self._calibration.settings.bits))
         return weights
 
-    def _quantize_step(self, solver: Solver, block: nn.Module, block_run: BlockRun, place: int, step: int) -> None:
+    def _quantize_step(self, workers: Workers, block: nn.Module, block_run: BlockRun, place: int, step: int) -> None:
         """Layers that read the same input, from one Hessian."""
         layers = self._full_names(place, self._modules.steps[step])
-        left = {full_name: name for full_name, name in layers.items() if full_name not in self._finished}
-        if not left:
+        weights = {
+            full_name: block.get_parameter(f"{name}.weight")
+            for full_name, name in layers.items()
+            if full_name not in self._finished
+        }
+        if not weights:
             return
-        weights = {full_name: block.get_parameter(f"{name}.weight") for full_name, name in left.items()}
-        hessian = solver.new_hessian(next(iter(weights.values())))
+        solver = StepSolver(self._calibration.settings, next(iter(weights.values())).shape[1], workers)
         for inputs in block_run.inputs(step):
-            solver.add_inputs(hessian, inputs)
-        factor = solver.factorise(hessian)
-        del hessian
+            solver.add(inputs)
+            del inputs  # else the last batch's would stay while the layers are solved
         for full_name, weight in weights.items():
-            result = solver.quantize(weight, factor)
+            result = solver.quantize(weight)
             result.write_to(weight)
-            error = round(result.relative_error, 6)
-            self._write(full_name, result, {"layer": full_name, "error": error, "damp": result.damp})
+            self._write(full_name, result)
 
-    def _write(self, name: str, result: GptqResult, fact: dict[str, Any]) -> None:
+    def _write(self, name: str, result: GptqResult) -> None:
         """Hand a layer's four tensors to the output; what is to be known of it is noted before."""
-        from workbench.kernels.packing import pack
-
-        packed = pack(result.codes, result.scales, result.zeros, result.g_idx, self._calibration.settings.bits)
+        fact = {"layer": name, "error": round(result.relative_error, 6), "damp": result.damp, "notes": result.notes}
+        packed = result.packed
         self.facts[name] = fact
         self._journal.add(fact)
         self._output.put(f"{name}.qweight", [packed.qweight, packed.qzeros, packed.scales, packed.g_idx])

@@ -1,19 +1,19 @@
 """What the calibration pass asks of GPTQ's solver, whichever processor does it.
 
-The pass (``_gptq_blocks.py``) hands over the inputs of a step's layers batch by batch and then each layer's weights.
+The pass (``_gptq_blocks.py``) hands over what a step's layers read, batch by batch, and then each layer's weights.
 How a Hessian is laid out, factorised and used is the affair of ``workbench/kernels``. Layers that read the same inputs
-share one factor.
+share one factor, made when the first of them is quantized.
 
 Example::
 
-    solver = Solver(GptqSettings(bits=4), damp=0.01, desc_act=False, workers=workers)
-    hessian = solver.new_hessian(weight)
-    solver.add_inputs(hessian, inputs)
-    result = solver.quantize(weight, solver.factorise(hessian))
+    solver = StepSolver(GptqSettings(bits=4), inputs=6144, workers=workers)
+    solver.add(activations)             # [tokens, 6144], as often as there are batches
+    result = solver.quantize(weight)    # [out, 6144]
 """
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from workbench.workers import Workers
@@ -26,50 +26,49 @@ if TYPE_CHECKING:
     from workbench.kernels.hessian import Factor
 
 
-class Solver:
-    """GPTQ on the CPU.
+class StepSolver:
+    """GPTQ of the layers of one step, on the CPU.
 
     Args:
-        settings: bits and groups.
-        damp: share of the Hessian's mean diagonal to add.
-        desc_act: round the inputs with the largest activations first.
+        settings: how to quantize.
+        inputs: columns of the layers.
         workers: to do it on.
     """
 
-    def __init__(self, settings: GptqSettings, damp: float, desc_act: bool, workers: Workers) -> None:
-        self._settings = settings
-        self._damp = damp
-        self._desc_act = desc_act
-        self._workers = workers
-
-    def new_hessian(self, weight: Tensor) -> Tensor:
-        """An empty Hessian ``(in, in)`` for a layer's inputs."""
+    def __init__(self, settings: GptqSettings, inputs: int, workers: Workers) -> None:
         from workbench.kernels.hessian import new_hessian
 
-        return new_hessian(weight.shape[1])
+        self._settings = settings
+        self._workers = workers
+        self._hessian = new_hessian(inputs)
+        self._tokens = 0
 
-    def add_inputs(self, hessian: Tensor, inputs: Tensor) -> None:
-        """Add what a layer reads, ``(tokens, in)``, to its Hessian."""
+    def add(self, inputs: Tensor) -> None:
+        """Take what the layers read, ``[tokens, in]``, into account; before the first ``quantize``."""
         from workbench.kernels.hessian import add_inputs
 
-        add_inputs(hessian, inputs, self._workers)
+        add_inputs(self._hessian, inputs, self._workers)
+        self._tokens += len(inputs)
 
-    def factorise(self, hessian: Tensor) -> Factor:
-        """The Hessian's damped triangular factor; the Hessian is used up.
+    @cached_property
+    def factor(self) -> Factor:
+        """The damped Hessian's triangular factor; the Hessian is used up.
 
         Raises:
             WorkbenchError: inputs were not finite, or no damping makes the Hessian definite.
         """
         from workbench.kernels.hessian import factorise
 
-        return factorise(hessian, self._damp, self._desc_act, self._workers)
+        settings, hessian = self._settings, self._hessian
+        del self._hessian
+        return factorise(hessian, settings.damp, settings.desc_act, self._workers, self._tokens)
 
-    def quantize(self, weight: Tensor, factor: Factor) -> GptqResult:
-        """A layer's codes and scales.
+    def quantize(self, weight: Tensor) -> GptqResult:
+        """A layer's codes, scales, zeros and groups.
 
         Raises:
-            WorkbenchError: a weight is not finite.
+            WorkbenchError: as ``factor``; or a weight is not finite, or too large for float16 scales.
         """
         from workbench.kernels.gptq import quantize
 
-        return quantize(weight, factor, self._settings, self._workers)
+        return quantize(weight, self.factor, self._settings, self._workers)

@@ -134,9 +134,10 @@ def _calibration(checkpoint: Checkpoint, options: GptqOptions, context: Conversi
     sequences = tokenize(checkpoint, context.calibration, options.calibration_samples, most_tokens)
     if not sequences:
         raise WorkbenchError("gptq's calibration texts are all empty; give it questions with their SQL")
-    settings = GptqSettings(options.bits, group_size(checkpoint, options), options.symmetric)
+    group = group_size(checkpoint, options)
+    settings = GptqSettings(options.bits, group, options.symmetric, options.desc_act, damp=options.damp)
     key = sha256_json([checkpoint.identity, options.model_dump(mode="json"), sequences])
-    return Calibration(sequences, settings, options.damp, options.desc_act, key)
+    return Calibration(sequences, settings, key)
 
 
 def _details(options: GptqOptions, calibration: Calibration, facts: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -147,6 +148,7 @@ def _details(options: GptqOptions, calibration: Calibration, facts: dict[str, di
         "group_size_wanted": options.group_size,
         "damp": max(fact["damp"] for fact in facts.values()),
         "relative_errors": {name: fact["error"] for name, fact in sorted(facts.items())},
+        "notes": {name: list(fact["notes"]) for name, fact in sorted(facts.items()) if fact["notes"]},
         "calibration": {
             "texts": len(calibration.sequences),
             "tokens": sum(map(len, calibration.sequences)),
