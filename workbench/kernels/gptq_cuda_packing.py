@@ -1,0 +1,58 @@
+"""The AutoGPTQ layout packed on a device, so that 4 bits of a weight cross the bus instead of a byte.
+
+The same words as ``packing.py`` makes, which tells of the layout: 32 codes fill as many words as a code has bits.
+
+Example::
+
+    packed = pack_on_device(codes, scales, zeros, g_idx, bits=4)  # the PackedLayer of packing.pack
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from workbench.kernels.packing import WORD, PackedLayer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def pack_on_device(codes: Tensor, scales: Tensor, zeros: Tensor, g_idx: Tensor, bits: int) -> PackedLayer:
+    """A quantized layer in version 1 of the layout, in the CPU's memory.
+
+    Args:
+        codes: ``(out, in)`` uint8, each below ``2**bits``.
+        scales: ``(out, groups)`` float16.
+        zeros: ``(out, groups)`` uint8, each at least 1.
+        g_idx: ``(in,)``.
+        bits: 2, 3, 4 or 8.
+
+    Raises:
+        ValueError: sizes are not multiples of 32, or a zero is 0.
+    """
+    import numpy as np
+
+    if bool((zeros < 1).any()):
+        raise ValueError("a zero point of 0 cannot be stored in version 1 of the GPTQ layout")
+    qweight = _pack_rows(codes.t().contiguous(), bits)
+    qzeros = _pack_rows(zeros - 1, bits).t().contiguous()
+    parts = (qweight, qzeros, scales.t().contiguous(), g_idx.int())
+    return PackedLayer(*(np.ascontiguousarray(part.cpu().numpy()) for part in parts))
+
+
+def _pack_rows(codes: Tensor, bits: int) -> Tensor:
+    """Pack along the first axis: ``(n, m)`` uint8 to int32 ``(n * bits / 32, m)``."""
+    import torch
+
+    rows, columns = codes.shape
+    if rows % WORD:
+        raise ValueError(f"{rows} rows of codes cannot be packed in words of {WORD} bits")
+    periods = codes.reshape(rows // WORD, WORD, columns)
+    words = torch.zeros(rows // WORD, bits, columns, dtype=torch.int32, device=codes.device)
+    for place in range(WORD):
+        word, shift = divmod(place * bits, WORD)
+        values = periods[:, place].int()
+        words[:, word] |= values << shift
+        if shift + bits > WORD:
+            words[:, word + 1] |= values >> (WORD - shift)
+    return words.reshape(-1, columns)
