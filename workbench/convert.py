@@ -134,7 +134,7 @@ def make_job(checkpoint: Checkpoint, recipe: Recipe) -> Job:
 
     Raises:
         PrerequisiteError: a library is missing.
-        WorkbenchError: the format does not know the architecture.
+        WorkbenchError: the format cannot hold this model.
     """
     weights = get_format(recipe.format)
     missing = missing_library(weights.requires)
@@ -142,6 +142,7 @@ def make_job(checkpoint: Checkpoint, recipe: Recipe) -> Job:
         raise PrerequisiteError(f"{recipe.name} {missing}")
     weights.check_architecture(checkpoint)
     options = weights.options_model.model_validate(recipe.options)
+    weights.predicted_bytes(checkpoint, options)  # what cannot be converted is refused here, from the headers alone
     texts = calibration_texts(checkpoint) if weights.wants_calibration(options) else ()
     return Job(checkpoint, recipe, weights, options, texts)
 
@@ -188,6 +189,8 @@ def _convert(job: Job, stage: Stage, listener: Listener, threads: int) -> None:
         journal=stage.journal,
     )
     details = job.weights.convert(job.checkpoint, job.options, stage.folder, context)
+    for line in job.weights.remarks(details):
+        listener.note(line)
     seal(stage.folder, _manifest(job, stage.folder, details), context.digests)
 
 

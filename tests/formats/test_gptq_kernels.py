@@ -11,7 +11,7 @@ from workbench.formats._gptq_kernels import KERNELS, kernel_limits
 from workbench.formats.gptq import FORMAT, GptqOptions
 
 SQLCODER_15B = [(6400, 6144), (6144, 6144), (24576, 6144), (6144, 24576)]
-USUAL = {"bits": 4, "group_size": 128, "sym": True, "desc_act": False}
+USUAL = {"bits": 4, "group_size": 128, "sym": True, "desc_act": False, "checkpoint_format": "gptq"}
 
 
 def loading(shapes: list[tuple[int, int]] = SQLCODER_15B, **changes: Any) -> set[str]:
@@ -29,6 +29,8 @@ EVERY = {kernel.name for kernel in KERNELS}
         ({"bits": 3}, EVERY - {"torch"}),
         ({"bits": 2}, EVERY - {"torch", "triton"}),
         ({"sym": False}, EVERY - {"exllama_v1"}),
+        ({"sym": False, "checkpoint_format": "gptq_v2"}, EVERY - {"exllama_v2", "triton", "torch"}),
+        ({"checkpoint_format": "gptq_v2"}, {"exllama_v1"}),
         ({"group_size": 32}, {"machete"}),
         ({"group_size": -1}, {"exllama"}),
         ({"desc_act": True}, set()),
@@ -40,9 +42,10 @@ def test_who_takes_sqlcoder(changes, missing):
 
 
 def test_sizes():
-    assert loading([(256, 192)]) == EVERY - {"marlin"}
+    assert loading([(256, 192)], group_size=64) == EVERY - {"marlin"}
     assert loading([(192, 256)]) == EVERY - {"machete"}
     assert loading([(256, 256), (40, 256)]) == {"torch"}
+    assert loading([(256, 192)]) == {"triton", "torch"}  # a last group of 64
 
 
 def test_reasons_name_what_is_wrong():

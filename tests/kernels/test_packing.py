@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workbench.kernels.packing import BITS, dequantize, pack, pack_rows, unpack, unpack_rows
+from workbench.kernels.packing import BITS, dequantize, pack, pack_rows, packed_pieces, unpack, unpack_rows
 
 
 @st.composite
@@ -36,6 +36,19 @@ def test_what_was_packed_comes_back(layer):
     np.testing.assert_array_equal(dequantize(packed, bits), expected)
 
 
+@given(layers(), st.sampled_from([1, 2]))
+@settings(max_examples=40, deadline=None)
+def test_what_goes_to_a_file_piece_by_piece_is_the_packed_layer(layer, version):
+    bits, codes, scales, zeros, g_idx = layer
+    codes, g_idx = np.tile(codes, 9), np.tile(g_idx, 9)  # more inputs than a piece holds
+    packed = pack(codes, scales, zeros, g_idx, bits, version)
+    pieces = list(packed_pieces(codes, scales, zeros, g_idx, bits, version))
+    whole = b"".join(part.tobytes() for part in (packed.qweight, packed.qzeros, packed.scales, packed.g_idx))
+    assert b"".join(piece.tobytes() for piece in pieces) == whole
+    assert len(pieces) == 3 + -(-codes.shape[1] // 512)
+    np.testing.assert_array_equal(unpack(packed, bits, version)[2], zeros)
+
+
 @pytest.mark.parametrize("bits", BITS)
 def test_words_are_one_little_endian_stream_of_bits(bits):
     codes = np.random.default_rng(bits).integers(0, 2**bits, (64, 3)).astype(np.uint8)
@@ -54,8 +67,10 @@ def test_zeros_are_stored_minus_one():
 
 
 def test_a_zero_point_of_zero_is_refused():
+    layer = (np.zeros((32, 32), np.uint8), np.ones((32, 1)), np.zeros((32, 1), np.uint8), np.zeros(32), 4)
     with pytest.raises(ValueError, match="zero point of 0"):
-        pack(np.zeros((32, 32), np.uint8), np.ones((32, 1)), np.zeros((32, 1), np.uint8), np.zeros(32), 4)
+        pack(*layer)
+    assert not pack(*layer, version=2).qzeros.any()
 
 
 @pytest.mark.parametrize(("rows", "top"), [(31, 1), (32, 16)])

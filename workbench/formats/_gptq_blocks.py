@@ -7,7 +7,7 @@ output folder:
 
 - the output file: finished layers are read back and dequantized, which gives the very weights the
   unbroken run went on with, for it also goes on with what is stored (scales in float16);
-- ``layers.jsonl``: error and damping of each layer, for the manifest;
+- ``layers.jsonl``: error, damping and notes of each layer, for the manifest;
 - ``hidden/``: states behind the last block that was passed, where they are files.
 
 So a run that goes on solves no layer twice, and ends with the same bytes; where the states were in memory it passes
@@ -51,13 +51,15 @@ class Calibration:
 
     Attributes:
         sequences: token ids of the calibration texts.
-        settings: bits, groups, order and damping.
+        settings: bits, groups, order, scales and damping.
         key: digest of the work; what other work left behind is not used.
+        version: of the layout.
     """
 
     sequences: Sequence[Sequence[int]]
     settings: GptqSettings
     key: str
+    version: int = 1
 
 
 class Quantizer:
@@ -71,7 +73,7 @@ class Quantizer:
         output: takes the packed layers in order.
 
     Attributes:
-        facts: relative error and damping of each finished layer, by name.
+        facts: relative error, damping and notes of each finished layer, by name.
     """
 
     def __init__(
@@ -154,7 +156,8 @@ class Quantizer:
         for parameter, layer in self._finished_weights(place).items():
             parts = (self._stored[f"{layer}.{part}"] for part in ("qweight", "qzeros", "scales", "g_idx"))
             packed = PackedLayer(*(read_rows(info, slice(0, info.rows)).numpy() for info in parts))
-            weights[parameter] = torch.from_numpy(dequantize(packed, self._calibration.settings.bits))
+            weight = dequantize(packed, self._calibration.settings.bits, self._calibration.version)
+            weights[parameter] = torch.from_numpy(weight)
         return weights
 
     def _quantize_step(self, workers: Workers, block: nn.Module, block_run: BlockRun, place: int, step: int) -> None:
@@ -178,11 +181,14 @@ class Quantizer:
 
     def _write(self, name: str, result: GptqResult) -> None:
         """Hand a layer's four tensors to the output; what is to be known of it is noted before."""
+        from workbench.kernels.packing import packed_pieces
+
         fact = {"layer": name, "error": round(result.relative_error, 6), "damp": result.damp, "notes": result.notes}
-        packed = result.packed
+        version = self._calibration.version
         self.facts[name] = fact
         self._journal.add(fact)
-        self._output.put(f"{name}.qweight", [packed.qweight, packed.qzeros, packed.scales, packed.g_idx])
+        pieces = packed_pieces(result.codes, result.scales, result.zeros, result.g_idx, result.bits, version)
+        self._output.put(f"{name}.qweight", pieces)
 
 
 def stored_tensors(folder: Path, groups: Sequence[Group], files: Sequence[OutputFile]) -> dict[str, TensorInfo]:

@@ -128,6 +128,10 @@ class Format(ABC, Generic[OptionsT]):
         """Which kernels of servers take the artifact: rows of ``kernel``, ``loads`` and ``reason``."""
         return []
 
+    def remarks(self, details: dict[str, Any]) -> list[str]:
+        """Lines that a user should read after a conversion, made of what ``convert`` returned."""
+        return []
+
     def working_bytes(self, checkpoint: Checkpoint, options: OptionsT) -> int:
         """Bytes a conversion keeps on the disk while it works, beside what it makes."""
         return 0

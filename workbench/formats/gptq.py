@@ -17,31 +17,34 @@ Example::
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
 
-from workbench.architecture import ARCHITECTURES, MODULES
+from workbench.architecture import ARCHITECTURES
 from workbench.artifact import sha256_json
 from workbench.batches import STATE_BYTES, tokenize
 from workbench.checkpoint import Checkpoint
-from workbench.errors import CheckpointError, WorkbenchError
+from workbench.errors import WorkbenchError
 from workbench.formats._build_work import gptq_work
-from workbench.formats._floats import float_group, float_spec
 from workbench.formats._gptq_blocks import Calibration, Quantizer, stored_tensors
 from workbench.formats._gptq_kernels import kernel_limits
-from workbench.formats._modules import kept_tensors, write_config
+from workbench.formats._gptq_layout import (
+    checkpoint_format,
+    group_facts,
+    group_size,
+    layer_shapes,
+    quantization_config,
+    tensor_groups,
+    write_configs,
+)
+from workbench.formats._gptq_notes import how_to_load, note_lines
 from workbench.formats._output import Output
-from workbench.formats._safetensors import Group, Spec, safetensors_files, total_bytes, write_index
+from workbench.formats._safetensors import safetensors_files, total_bytes, write_index
 from workbench.formats.base import BuildWork, ConversionContext, Format, Options, copy_small_files
 from workbench.quiet import quiet_libraries
 from workbench.shape import model_shape
-from workbench.tensors import TensorInfo
-
-_WORD = 32
-_GROUPS = (128, 64, 32)
 
 
 class GptqOptions(Options):
@@ -49,25 +52,40 @@ class GptqOptions(Options):
 
     Attributes:
         bits: bits of a weight.
-        group_size: inputs that share a scale (-1: a whole row); the widest smaller one that fits every layer is used.
+        group_size: inputs that share a scale (-1: a whole row).
+        last_group: ``full``: where the group does not divide the inputs of every layer, the widest smaller one that
+            does is taken, which every server reads; ``narrow``: it is kept, and the last group of such a layer
+            holds what is left, which gptqmodel and transformers read and vLLM does not.
         symmetric: zero in the middle of the codes; Marlin and most servers want it.
         desc_act: quantize the inputs with the largest activations first: a little better, slower on some kernels.
+        static_groups: choose all scales before the first input is rounded, for groups of neighbouring inputs; with
+            ``desc_act`` it keeps kernels fast.
+        scales: ``range`` spans a group's largest weight, ``mse`` searches the scale of the least squared error,
+            ``hessian`` weighs the squares by what they cost in the layer's output.
         damp: share of the mean activation energy added to the diagonal for stability.
+        kernel: the kernel that a recipe promises; what it does not take is refused before anything is computed.
+        checkpoint_format: ``gptq`` stores zeros minus one, ``gptq_v2`` as they are; default by ``symmetric``
+            (``_gptq_layout.py`` tells why).
         calibration_samples: texts to calibrate on.
         calibration_tokens: most tokens of one text.
     """
 
     bits: Literal[2, 3, 4, 8] = 4
     group_size: Literal[-1, 32, 64, 128] = 128
+    last_group: Literal["full", "narrow"] = "full"
     symmetric: bool = True
     desc_act: bool = False
+    static_groups: bool = False
+    scales: Literal["range", "mse", "hessian"] = "range"
     damp: float = Field(default=0.01, ge=0, le=1)
+    kernel: Literal["none", "marlin"] = "none"
+    checkpoint_format: Literal["gptq", "gptq_v2"] | None = None
     calibration_samples: int = Field(default=128, ge=1)
     calibration_tokens: int = Field(default=1024, ge=8)
 
 
 class Gptq(Format[GptqOptions]):
-    """Sequential GPTQ, written as AutoGPTQ version 1."""
+    """Sequential GPTQ in AutoGPTQ's layout."""
 
     name = "gptq"
     title = "GPTQ"
@@ -79,7 +97,7 @@ class Gptq(Format[GptqOptions]):
     def predicted_bytes(self, checkpoint: Checkpoint, options: GptqOptions) -> int:
         """Exact: tensors and headers."""
         self.check_architecture(checkpoint)
-        return total_bytes(safetensors_files(_groups(checkpoint, options)))
+        return total_bytes(safetensors_files(tensor_groups(checkpoint, options)))
 
     def wants_calibration(self, options: GptqOptions) -> bool:
         """Always: the weights are fitted to what the layers read."""
@@ -100,7 +118,11 @@ class Gptq(Format[GptqOptions]):
 
     def server_kernels(self, checkpoint: Checkpoint, options: GptqOptions) -> list[dict[str, Any]]:
         """By bits, groups, order and sizes; see ``_gptq_kernels.kernel_limits``."""
-        return kernel_limits(quantization_config(options, group_size(checkpoint, options)), _shapes(checkpoint))
+        return kernel_limits(quantization_config(options, group_size(checkpoint, options)), layer_shapes(checkpoint))
+
+    def remarks(self, details: dict[str, Any]) -> list[str]:
+        """What the solver had to handle, a line for each kind; see ``_gptq_notes.py``."""
+        return note_lines(details["notes"])
 
     def convert(
         self, checkpoint: Checkpoint, options: GptqOptions, out: Path, context: ConversionContext
@@ -110,7 +132,7 @@ class Gptq(Format[GptqOptions]):
         if not context.calibration:
             raise WorkbenchError("gptq needs calibration texts and got none; give it questions with their SQL")
         group = group_size(checkpoint, options)
-        groups = _groups(checkpoint, options)
+        groups = tensor_groups(checkpoint, options)
         files = safetensors_files(groups)
         with Output(files, out, checkpoint, context) as output, quiet_libraries():
             output.write_all()  # what is not quantized
@@ -119,107 +141,54 @@ class Gptq(Format[GptqOptions]):
             quantizer.run(context)
         quantizer.clear()
         write_index(out, groups, files)
-        config = quantization_config(options, group)
-        write_config(checkpoint, out, {"quantization_config": config})
-        (out / "quantize_config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        write_configs(checkpoint, options, group, out)
         copy_small_files(checkpoint, out)
-        return _details(options, calibration, quantizer.facts)
+        return _details(checkpoint, options, calibration, quantizer.facts)
 
 
 def _calibration(checkpoint: Checkpoint, options: GptqOptions, context: ConversionContext) -> Calibration:
     """Texts as token ids, and how to quantize."""
     from workbench.kernels.gptq_settings import GptqSettings
+    from workbench.kernels.packing import VERSIONS
 
     most_tokens = min(options.calibration_tokens, checkpoint.context_length)
     sequences = tokenize(checkpoint, context.calibration, options.calibration_samples, most_tokens)
     if not sequences:
         raise WorkbenchError("gptq's calibration texts are all empty; give it questions with their SQL")
-    group = group_size(checkpoint, options)
-    settings = GptqSettings(options.bits, group, options.symmetric, options.desc_act, damp=options.damp)
+    settings = GptqSettings(
+        bits=options.bits,
+        group_size=group_size(checkpoint, options),
+        symmetric=options.symmetric,
+        desc_act=options.desc_act,
+        static_groups=options.static_groups,
+        scales=options.scales,
+        damp=options.damp,
+    )
     key = sha256_json([checkpoint.identity, options.model_dump(mode="json"), sequences])
-    return Calibration(sequences, settings, key)
+    return Calibration(sequences, settings, key, VERSIONS[checkpoint_format(options)])
 
 
-def _details(options: GptqOptions, calibration: Calibration, facts: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _details(
+    checkpoint: Checkpoint, options: GptqOptions, calibration: Calibration, facts: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
     """What the manifest says of the quantization."""
     return {
         "bits": options.bits,
-        "group_size": calibration.settings.group_size,
-        "group_size_wanted": options.group_size,
+        "checkpoint_format": checkpoint_format(options),
+        **group_facts(checkpoint, options),
+        "desc_act": options.desc_act,
+        "static_groups": options.static_groups,
+        "scales": options.scales,
         "damp": max(fact["damp"] for fact in facts.values()),
         "relative_errors": {name: fact["error"] for name, fact in sorted(facts.items())},
-        "notes": {name: list(fact["notes"]) for name, fact in sorted(facts.items()) if fact["notes"]},
+        "notes": {name: list(fact["notes"]) for name, fact in facts.items() if fact["notes"]},
+        "loading": how_to_load(checkpoint.architecture),
         "calibration": {
             "texts": len(calibration.sequences),
             "tokens": sum(map(len, calibration.sequences)),
             "sha256": sha256_json(calibration.sequences),
         },
     }
-
-
-def group_size(checkpoint: Checkpoint, options: GptqOptions) -> int:
-    """The wanted group size, or the widest smaller one that divides the inputs of every layer.
-
-    Raises:
-        CheckpointError: sizes that no GPTQ kernel reads.
-    """
-    shapes = _shapes(checkpoint)
-    for outputs, inputs in shapes:
-        if outputs % _WORD or inputs % _WORD:
-            raise CheckpointError(
-                f"a layer of {outputs} x {inputs} cannot be packed as GPTQ, whose sizes are multiples of {_WORD}; "
-                "choose another format"
-            )
-    if options.group_size == -1:
-        return -1
-    fitting = (g for g in _GROUPS if g <= options.group_size and all(inputs % g == 0 for _, inputs in shapes))
-    return next(fitting)  # 32 always fits, by the check above
-
-
-def quantization_config(options: GptqOptions, group: int) -> dict[str, Any]:
-    """What readers of the layout must know."""
-    return {
-        "quant_method": "gptq",
-        "checkpoint_format": "gptq",
-        "bits": options.bits,
-        "group_size": group,
-        "sym": options.symmetric,
-        "desc_act": options.desc_act,
-        "damp_percent": options.damp,
-        "true_sequential": True,
-        "static_groups": False,
-        "lm_head": False,
-        "pack_dtype": "int32",
-    }
-
-
-def _shapes(checkpoint: Checkpoint) -> list[tuple[int, int]]:
-    """``(out, in)`` of each layer to be quantized."""
-    names = MODULES[checkpoint.architecture].linears(checkpoint)
-    return [(info.shape[0], info.shape[1]) for info in (checkpoint.tensors[f"{name}.weight"] for name in names)]
-
-
-def _groups(checkpoint: Checkpoint, options: GptqOptions) -> list[Group]:
-    """Every tensor of the result: what is not quantized, then the quantized layers in the order they are made."""
-    group = group_size(checkpoint, options)
-    linears = MODULES[checkpoint.architecture].linears(checkpoint)
-    packed = [_packed_group(layer, checkpoint.tensors[f"{layer}.weight"], options.bits, group) for layer in linears]
-    quantized = {f"{layer}.weight" for layer in linears}
-    others = [float_group(checkpoint, info) for info in kept_tensors(checkpoint) if info.name not in quantized]
-    return others + packed
-
-
-def _packed_group(layer: str, info: TensorInfo, bits: int, group: int) -> Group:
-    outputs, inputs = info.shape
-    float_spec(info)  # refuses what is quantized already
-    groups = 1 if group == -1 else inputs // group
-    specs = (
-        Spec(f"{layer}.qweight", "I32", (inputs * bits // _WORD, outputs)),
-        Spec(f"{layer}.qzeros", "I32", (groups, outputs * bits // _WORD)),
-        Spec(f"{layer}.scales", "F16", (groups, outputs)),
-        Spec(f"{layer}.g_idx", "I32", (inputs,)),
-    )
-    return Group(specs, sources=(info.name,))
 
 
 FORMAT = Gptq()

@@ -4,13 +4,15 @@ A linear layer with weights ``(out, in)`` is stored transposed, as the kernels r
 the inputs, ``qzeros`` along the outputs, both as one little-endian stream of bits (3-bit codes straddle words).
 The weight of output ``o`` and input ``i`` in group ``g = g_idx[i]`` is ``scales[g, o] * (code - zero)``.
 Version 1 of the layout (``checkpoint_format: gptq``) stores every zero minus one, so a zero of 0
-cannot be stored: it would borrow from its neighbour.
+cannot be stored: it would borrow from its neighbour. Version 2 (``gptq_v2``) stores zeros as they are.
 
-Source: auto_gptq/nn_modules/qlinear/qlinear_cuda.py, github.com/AutoGPTQ/AutoGPTQ (v0.7.1).
+Source: auto_gptq/nn_modules/qlinear/qlinear_cuda.py, github.com/AutoGPTQ/AutoGPTQ (v0.7.1); for version 2
+gptqmodel/utils/model.py, github.com/ModelCloud/GPTQModel (7.6.0).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +20,8 @@ from numpy.typing import NDArray
 
 WORD = 32
 BITS = (2, 3, 4, 8)
+VERSIONS = {"gptq": 1, "gptq_v2": 2}  # by the name that configs give them
+_PIECE_INPUTS = 512  # packed at a time where a layer goes to a file, a few megabytes of a wide one
 
 
 @dataclass(frozen=True)
@@ -85,39 +89,78 @@ def pack(
     zeros: NDArray[np.uint8],
     g_idx: NDArray[np.int32],
     bits: int,
+    version: int = 1,
 ) -> PackedLayer:
-    """A quantized layer in version 1 of the layout.
+    """A quantized layer in the layout.
 
     Args:
         codes: ``(out, in)``.
         scales: ``(out, groups)``.
-        zeros: ``(out, groups)``, each at least 1.
+        zeros: ``(out, groups)``, each at least 1 in version 1.
         g_idx: ``(in,)``.
         bits: 2, 3, 4 or 8.
+        version: of the layout.
 
     Raises:
-        ValueError: sizes are not multiples of 32, or a zero is 0.
+        ValueError: sizes are not multiples of 32, or a zero cannot be stored.
     """
-    if zeros.size and int(zeros.min()) < 1:
-        raise ValueError("a zero point of 0 cannot be stored in version 1 of the GPTQ layout")
-    qzeros = pack_rows(zeros - np.uint8(1), bits).T
     return PackedLayer(
-        qweight=pack_rows(np.ascontiguousarray(codes.T), bits),
-        qzeros=np.ascontiguousarray(qzeros),
+        qweight=np.concatenate(list(_packed_codes(codes, bits))),
+        qzeros=_packed_zeros(zeros, bits, version),
         scales=np.ascontiguousarray(scales.T.astype(np.float16)),
         g_idx=g_idx.astype(np.int32),
     )
 
 
-def unpack(layer: PackedLayer, bits: int) -> tuple[NDArray[np.uint8], NDArray[np.float16], NDArray[np.uint8]]:
+def packed_pieces(
+    codes: NDArray[np.uint8],
+    scales: NDArray[np.float16],
+    zeros: NDArray[np.uint8],
+    g_idx: NDArray[np.int32],
+    bits: int,
+    version: int = 1,
+) -> Iterator[NDArray[np.generic]]:
+    """The same, made while it is written: pieces of ``qweight``, then ``qzeros``, ``scales`` and ``g_idx``.
+
+    So the packed layer is never held whole beside the codes. Arguments and errors are those of ``pack``.
+    """
+    qzeros = _packed_zeros(zeros, bits, version)  # refuses before anything is written
+    yield from _packed_codes(codes, bits)
+    yield qzeros
+    yield np.ascontiguousarray(scales.T.astype(np.float16))
+    yield g_idx.astype(np.int32)
+
+
+def _packed_codes(codes: NDArray[np.uint8], bits: int) -> Iterator[NDArray[np.int32]]:
+    """``qweight`` of codes ``(out, in)``, some rows of it at a time."""
+    for first in range(0, codes.shape[1], _PIECE_INPUTS):
+        yield pack_rows(np.ascontiguousarray(codes[:, first : first + _PIECE_INPUTS].T), bits)
+
+
+def _packed_zeros(zeros: NDArray[np.uint8], bits: int, version: int) -> NDArray[np.int32]:
+    """``qzeros`` of zeros ``(out, groups)``."""
+    stored_less = np.uint8(_stored_less(version))
+    if zeros.size and int(zeros.min()) < stored_less:
+        raise ValueError("a zero point of 0 cannot be stored in version 1 of the GPTQ layout")
+    return np.ascontiguousarray(pack_rows(zeros - stored_less, bits).T)
+
+
+def _stored_less(version: int) -> int:
+    """What a stored zero lacks."""
+    return {1: 1, 2: 0}[version]
+
+
+def unpack(
+    layer: PackedLayer, bits: int, version: int = 1
+) -> tuple[NDArray[np.uint8], NDArray[np.float16], NDArray[np.uint8]]:
     """Codes ``(out, in)``, scales ``(out, groups)`` and zeros ``(out, groups)`` of a stored layer."""
     codes = unpack_rows(layer.qweight, bits).T
-    zeros = unpack_rows(np.ascontiguousarray(layer.qzeros.T), bits) + np.uint8(1)
+    zeros = unpack_rows(np.ascontiguousarray(layer.qzeros.T), bits) + np.uint8(_stored_less(version))
     return codes, layer.scales.T, zeros
 
 
-def dequantize(layer: PackedLayer, bits: int) -> NDArray[np.float32]:
+def dequantize(layer: PackedLayer, bits: int, version: int = 1) -> NDArray[np.float32]:
     """The float weights ``(out, in)`` a stored layer stands for."""
-    codes, scales, zeros = unpack(layer, bits)
+    codes, scales, zeros = unpack(layer, bits, version)
     centred = codes.astype(np.float32) - zeros.astype(np.float32)[:, layer.g_idx]
     return np.ascontiguousarray(centred * scales.astype(np.float32)[:, layer.g_idx])
