@@ -4,8 +4,8 @@ The model is built on torch's "meta" device, where tensors have shapes but no va
 from the checkpoint for its turn and gives them back; texts pass it batch by batch. Of the embedding only the rows
 of tokens that occur are read, and the head goes by in chunks of rows. What a checkpoint does not hold (rotary
 tables, masks) the model's own code computes. The forward code is transformers' own throughout, so the answers
-are those of the whole model. While a block computes, a thread reads the next one's weights, in the type they are
-stored in.
+are those of the whole model; only the products of linear layers go by ``workbench/products.py``. While a block
+computes, a thread reads the next one's weights, in the type they are stored in.
 
 Batches go through a block side by side, each on one thread (``workbench/workers.py``): results do not depend on the
 number of threads.
@@ -22,7 +22,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from copy import deepcopy
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -30,15 +29,15 @@ from workbench.architecture import MODULES
 from workbench.batches import Batch, HiddenFolder, similar
 from workbench.block_run import BlockRun
 from workbench.checkpoint import Checkpoint
+from workbench.empty_model import multiply_fast, twin_of, without_weights
 from workbench.errors import CheckpointError
 from workbench.module_calls import first_call, watching
-from workbench.quiet import quiet_libraries
+from workbench.products import multiply
 from workbench.workers import Workers
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
-    from transformers import PreTrainedModel
 
 
 class StreamedModel:
@@ -74,8 +73,9 @@ class StreamedModel:
         self._dtype: torch.dtype = getattr(torch, dtype)
         self._facts = MODULES[checkpoint.architecture]
         self._device = torch.device(device)
-        self._model = _without_weights(checkpoint, self._dtype, self._device)
+        self._model = without_weights(checkpoint, self._dtype, self._device)
         self._blocks: list[nn.Module] = list(self._model.get_submodule(self._facts.blocks))
+        multiply_fast(self._blocks)
         self.depth = len(self._blocks)
         self._ahead: dict[str, list[Future[Tensor]]] = {}
         streamed = (f"{self._facts.blocks}.", f"{self._facts.embedding}.", f"{self._facts.head}.")
@@ -179,7 +179,7 @@ class StreamedModel:
         Raises:
             CheckpointError: the checkpoint lacks a weight.
         """
-        block = _twin(self._blocks[place]) if twin else self._blocks[place]
+        block = twin_of(self._blocks[place]) if twin else self._blocks[place]
         given = weights or {}
         empty = dict(block.named_parameters())
         state = {
@@ -264,7 +264,7 @@ class StreamedModel:
 
         def piece(place: int) -> None:
             weight = self._checkpoint.read_chunk(name, place).to(self._device, self._dtype)
-            logits[:, info.chunks[place]] = states @ weight.t()
+            logits[:, info.chunks[place]] = multiply(states, weight)
 
         self._workers.run(piece, range(len(info.chunks)))
         return logits
@@ -283,31 +283,3 @@ class StreamedModel:
         for _, block in self.blocks():
             self.advance(block, batches)
         return self.logits(batches, positions)
-
-
-def _without_weights(checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
-    """The model with parameters on the meta device; buffers hold what the model's own code puts in them."""
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    try:
-        with quiet_libraries(), torch.device("meta"):
-            config = AutoConfig.from_pretrained(checkpoint.path, local_files_only=True)
-            model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation="sdpa")
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"transformers cannot make a model of {checkpoint.path} ({error})") from error
-    for module in model.modules():
-        buffers = dict(module.named_buffers(recurse=False))
-        for name, buffer in buffers.items():
-            setattr(module, name, torch.empty_like(buffer, device=device))
-        if buffers:
-            model._init_weights(module)  # how transformers itself fills buffers that no file holds
-    return model.eval().requires_grad_(False)
-
-
-def _twin(block: nn.Module) -> nn.Module:
-    """A copy of a block without its weights."""
-    import torch
-
-    empty = {id(one): torch.nn.Parameter(one.to("meta"), requires_grad=False) for one in block.parameters()}
-    return deepcopy(block, empty)
