@@ -28,7 +28,8 @@ from workbench.errors import EvaluationError
 from workbench.evals.defog import prepare_gold
 from workbench.evals.golds import Gold, run_golds
 from workbench.evals.postgres import Database, Server
-from workbench.evals.sql_accuracy import MAX_ROWS, TIMEOUT_S, Attempt, Verdict, score_attempt, score_attempts, workers
+from workbench.evals.sandbox import MOST_ROWS
+from workbench.evals.sql_accuracy import TIMEOUT_S, Attempt, Verdict, score_attempt, score_attempts, workers
 from workbench.questions import Question
 
 LOADED = 16  # databases at a time
@@ -74,7 +75,7 @@ class Case:
         return bool(self.accepted) and all(map(gold_declines, self.accepted))
 
 
-def judge(case: Case, server: Server, *, timeout_s: float = TIMEOUT_S, max_rows: int = MAX_ROWS) -> Verdict:
+def judge(case: Case, server: Server, *, timeout_s: float = TIMEOUT_S, max_rows: int = MOST_ROWS) -> Verdict:
     """The verdict on one candidate.
 
     Args:
@@ -93,7 +94,7 @@ def judge(case: Case, server: Server, *, timeout_s: float = TIMEOUT_S, max_rows:
 
 
 def judge_all(
-    cases: Sequence[Case], server: Server, *, timeout_s: float = TIMEOUT_S, max_rows: int = MAX_ROWS
+    cases: Sequence[Case], server: Server, *, timeout_s: float = TIMEOUT_S, max_rows: int = MOST_ROWS
 ) -> Iterator[Verdict | EvaluationError]:
     """Verdicts in the order of the cases, each as soon as those before it are there.
 

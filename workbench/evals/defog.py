@@ -35,14 +35,13 @@ from typing import TYPE_CHECKING
 
 from workbench.evals.defog_frames import CRASHES, Asked, Result, contained, equal
 from workbench.evals.golds import Gold, expand
-from workbench.evals.sandbox import QueryFailed, Table
+from workbench.evals.sandbox import MOST_ROWS, QueryFailed, Table
 
 if TYPE_CHECKING:
     from workbench.evals.postgres import Database
     from workbench.questions import Question
 
 TIMEOUT_S = 10.0  # sql-eval's own, here of the golds
-MAX_ROWS = 100_000  # of a candidate: duplicates are dropped, so a long result may equal a short gold
 _FROM_LIKE = re.compile(r"LIKE[\s\S]*'", re.IGNORECASE)
 
 
@@ -135,7 +134,7 @@ def prepare_gold(question: Question, gold: Gold, database: Database, broadcastin
 
 def _run(sql: str, database: Database) -> Table | None:
     try:
-        table = database.run(sql, timeout_s=TIMEOUT_S, max_rows=MAX_ROWS)
+        table = database.run(sql, timeout_s=TIMEOUT_S, max_rows=MOST_ROWS)
     except QueryFailed:
         return None
     return None if table.truncated else table

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     import psycopg
     from psycopg.pq.abc import PGresult
 
-MOST_ROWS = 100_000  # a query with more is a runaway, and fails
+MOST_ROWS = 100_000  # of any result, a gold's included; a query with more is a runaway, and fails
 MAX_BYTES = 64 * 2**20  # of one result, as text
 GRACE_S = 2.0  # how much later than the server's own limit the client gives up
 RECONNECT_S = 10.0  # Postgres restarts itself after a crash of one backend; how long to wait for it

@@ -28,7 +28,7 @@ from workbench.evals.gold_columns import copied_columns, find_links
 from workbench.evals.golds import Gold, expand, run_golds, weakness
 from workbench.evals.perturbation import Perturbation, Protected
 from workbench.evals.planting import plants, seeded
-from workbench.evals.sandbox import QueryFailed, Table
+from workbench.evals.sandbox import MOST_ROWS, QueryFailed, Table
 from workbench.evals.table_data import read_data, replacement_script
 from workbench.evals.telling import tells, tossed
 from workbench.questions import Question, QuestionSet
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
 FILLINGS = 6  # the later ones for questions about which the first do not tell enough
 DECISIVE = 2  # as many of one kind settle it
-MAX_ROWS = 100_000  # of a gold on the copy
 
 
 @dataclass(frozen=True)
@@ -136,7 +135,7 @@ class Copy:
     def _run(self, number: int, questions: Sequence[Question]) -> dict[str, Gold]:
         """The golds that run: the rows may break a rule that was not seen, or a gold divide by what is now zero."""
         try:
-            return run_golds(list(questions), self.fill(number), MAX_ROWS)
+            return run_golds(list(questions), self.fill(number), MOST_ROWS)
         except EvaluationError:
             halves = [questions[: len(questions) // 2], questions[len(questions) // 2 :]] if len(questions) > 1 else []
             return {name: gold for half in halves for name, gold in self._run(number, half).items()}

@@ -31,13 +31,12 @@ from workbench.evals.golds import Gold, run_golds
 from workbench.evals.parse_gate import gate
 from workbench.evals.postgres import Database, Server
 from workbench.evals.refusals import is_refusal
-from workbench.evals.sandbox import QueryFailed, Table
+from workbench.evals.sandbox import MOST_ROWS, QueryFailed, Table
 from workbench.evals.second_copy import Weak, confirm
 from workbench.processors import available_processors
 from workbench.questions import Question, QuestionSet
 
 TIMEOUT_S = 5.0  # per candidate
-MAX_ROWS = 100_000  # per gold; a candidate is read to one row past its longest gold
 WORKERS = max(2, min(4, available_processors()))  # more than there are processors would eat into one another's limits
 CLOSED = (
     "the server closed the connection"  # begins the reason of a query whose backend crashes, or another's beside it
@@ -141,7 +140,7 @@ def score_predictions(
     questions, wanted = question_set.questions, extras or Extras()
     if len(answers) != len(questions):
         raise EvaluationError(f"{len(answers)} answers for {len(questions)} questions; give one answer each")
-    databases, golds = _golds(question_set.answerable(), server, MAX_ROWS)
+    databases, golds = _golds(question_set.answerable(), server, MOST_ROWS)
 
     def attempt(question: Question, answer: str) -> Attempt:
         if question.id not in golds:
@@ -288,7 +287,7 @@ def _match_defog(gold: defog.DefogGold, table: Table | None, candidate: _Candida
     """sql-eval's verdicts, for which a result longer than the gold may have to be read to its end."""
     if table and table.truncated and gold.may_equal_more_rows(table.width):
         try:
-            table = candidate.run(defog.MAX_ROWS)
+            table = candidate.run(MOST_ROWS)  # duplicates are dropped, so a long result may equal a short gold
         except QueryFailed:
             table = None
     return defog.match_defog(gold, table, candidate.sql) if table else defog.WRONG

@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, Any
 from workbench.evals.comparison import compare
 from workbench.evals.gold_columns import parse
 from workbench.evals.golds import Gold, expand, weakness
-from workbench.evals.sandbox import QueryFailed
+from workbench.evals.sandbox import MOST_ROWS, QueryFailed
 
 if TYPE_CHECKING:
     from workbench.evals.postgres import Database
     from workbench.questions import Question
 
 PROBE_TIMEOUT_S = 10.0
-MAX_ROWS = 100_000  # of a probe
 
 
 def tells(given: Gold, other: Gold) -> bool:
@@ -52,7 +51,7 @@ def tossed(question: Question, gold: Gold, database: Database) -> bool:
         if probe is None:
             continue
         try:
-            table = database.run(probe, timeout_s=PROBE_TIMEOUT_S, max_rows=MAX_ROWS)
+            table = database.run(probe, timeout_s=PROBE_TIMEOUT_S, max_rows=MOST_ROWS)
         except QueryFailed:  # of a value, two rows
             return True
         if not compare(answer, table.rows, table.width).correct:
