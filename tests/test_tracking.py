@@ -4,8 +4,10 @@ from pathlib import Path
 from reports import artifact, divergence, flips, report, set_scores
 
 from workbench.artifact import Artifact, FileEntry, Manifest
+from workbench.build import recorded_at
 from workbench.measure import Measurement, Score
 from workbench.report import SetScores
+from workbench.trackers.base import TrackingReceipt
 from workbench.tracking import tracked_build
 
 
@@ -159,3 +161,21 @@ def test_noise_reference_and_the_refuted_are_the_builds():
     assert parent.metrics["noise/texts_differing_count"] == 5
     assert parent.params["reference_name"] == "fp16"
     assert parent.tags["refuted"] == "a"
+
+
+def test_a_build_on_a_server_is_told_with_its_pages():
+    one = artifact("a")
+    tracked = tracked_build(report(one), Path("r"), {"a": made("a")})
+    pages = {"runs_page": "/#/runs", "compare_page": "/#/compare", "model_page": "/#/models/model"}
+    here = TrackingReceipt("sqlite:///x", "1", "run", ["child"], versions={"a": "3"}, **pages)
+    assert recorded_at(here, tracked) == [
+        "sqlite:///x, experiment 'sqlcoder-workbench/model', run run",
+        "registered model 'model': a is version 3",
+    ]
+    served = {name: f"https://host{page}" for name, page in pages.items()}
+    assert recorded_at(replace(here, **served), tracked)[1:] == [
+        "all runs: https://host/#/runs",
+        "these side by side: https://host/#/compare",
+        "registered model 'model': a is version 3",
+        "its versions: https://host/#/models/model",
+    ]

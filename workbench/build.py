@@ -31,7 +31,7 @@ from workbench.scoring import open_server
 from workbench.stages import Outcome, conform_all, convert_all, run_all, score_all
 from workbench.storage import locked
 from workbench.tables import LEGEND, comparison_table
-from workbench.trackers.base import TrackingReceipt
+from workbench.trackers.base import TrackedBuild, TrackingReceipt
 from workbench.tracking import tracked_build
 from workbench.work import Work, prepare
 
@@ -115,11 +115,20 @@ def _record(work: Work, report: BuildReport, made: dict[str, Outcome[Made]]) -> 
     write_plots(report, work.report_folder)
     tracked = tracked_build(report, work.report_folder, artifacts)
     receipt = TRACKER.log_build(tracked, work.request.tracking_uri, work.request.out, work.request.log_weights)
-    work.listener.note(f"{receipt.uri}, experiment {tracked.experiment!r}, run {receipt.parent_run_id}")
-    if receipt.compare_page.startswith("http"):  # a local store's pages come with `workbench ui`, which names them
-        work.listener.note(f"all runs: {receipt.runs_page}")
-        work.listener.note(f"these side by side: {receipt.compare_page}")
+    for line in recorded_at(receipt, tracked):
+        work.listener.note(line)
+    return receipt
+
+
+def recorded_at(receipt: TrackingReceipt, tracked: TrackedBuild) -> list[str]:
+    """Where a build was recorded, a line each; a local store's pages come with ``workbench ui``, which names them."""
+    lines = [f"{receipt.uri}, experiment {tracked.experiment!r}, run {receipt.parent_run_id}"]
+    on_a_server = receipt.runs_page.startswith("http")
+    if on_a_server and receipt.compare_page:
+        lines += [f"all runs: {receipt.runs_page}", f"these side by side: {receipt.compare_page}"]
     if receipt.versions:
         said = ", ".join(f"{recipe} is version {version}" for recipe, version in receipt.versions.items())
-        work.listener.note(f"registered model {tracked.choice.model if tracked.choice else ''!r}: {said}")
-    return receipt
+        lines.append(f"registered model {tracked.choice.model if tracked.choice else ''!r}: {said}")
+    if on_a_server and receipt.model_page:
+        lines.append(f"its versions: {receipt.model_page}")
+    return lines

@@ -91,6 +91,10 @@ def run_task(work: Work, planned: PlannedArtifact, artifact: Artifact, task: Tri
         return result_of(known)
     check_memory(planned, artifact, task.device)
     result = run_trial(task, lambda done, total: work.listener.advance("questions", done, total))
+    if result.answers:
+        work.listener.note(
+            f"loaded in {result.load_s:.1f} s, answered {len(result.answers)} questions in {result.answer_s:.1f} s"
+        )
     work.steps.remember(step, key, asdict(result))
     return result
 
