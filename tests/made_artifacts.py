@@ -7,7 +7,7 @@ import pytest
 from workbench import catalog
 from workbench.artifact import Artifact
 from workbench.checkpoint import Checkpoint
-from workbench.convert import make_artifact
+from workbench.making import make_artifact
 from workbench.plugins import missing_requirements
 
 

@@ -13,8 +13,9 @@ import pytest
 from workbench import catalog
 from workbench.artifact import open_artifact
 from workbench.checkpoint import open_checkpoint
-from workbench.convert import convert, make_artifact, make_job
+from workbench.convert import convert
 from workbench.errors import StorageError, WorkbenchError
+from workbench.making import make_artifact, make_job
 from workbench.progress import Listener
 from workbench.recipe import Accept
 from workbench.request import ConvertRequest
@@ -114,7 +115,7 @@ class Failing(type(catalog.get_format("fp16"))):
 
 def test_a_full_disk_keeps_what_is_finished(checkpoint, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("workbench.convert.get_format", lambda name: Failing())
+        patch.setattr("workbench.making.get_format", lambda name: Failing())
         with pytest.raises(StorageError, match=r"disk of .* is full"):
             make_artifact(checkpoint, catalog.get_recipe("fp16"), tmp_path / "a")
     assert visible(tmp_path) == [".a.journal", ".a.partial"]
@@ -174,7 +175,7 @@ from pathlib import Path
 from workbench import catalog
 from workbench.artifact import sha256_file
 from workbench.checkpoint import open_checkpoint
-from workbench.convert import make_artifact
+from workbench.making import make_artifact
 
 model, name, kills, folder = sys.argv[1], sys.argv[2], int(sys.argv[3]), Path(sys.argv[4])
 recipe = catalog.get_recipe(name)

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.artifact import Artifact, write_manifest
-from workbench.convert import Made
 from workbench.errors import GateError, WorkbenchError
+from workbench.making import Made
 from workbench.recipe import Accept
 from workbench.report import BuildReport, is_refuted, with_verdict
 from workbench.stages import Outcome

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.acceptance import Reference
 from workbench.command_line import build_command
-from workbench.convert import Made, tool_versions
 from workbench.errors import WorkbenchError
 from workbench.flipped import flipped_questions, with_answers
 from workbench.ledger_entries import predictions_beside
+from workbench.making import Made, tool_versions
 from workbench.measurements import artifact_measurements
 from workbench.nano import DATA_DIR
 from workbench.plan import PlannedArtifact, plan_record

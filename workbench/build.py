@@ -16,10 +16,10 @@ from pathlib import Path
 from workbench.acceptance import judge_all
 from workbench.artifact import open_artifact
 from workbench.assemble import Judged, artifact_reports, build_report
-from workbench.convert import Made
 from workbench.divergences import diverge_all, with_divergences
 from workbench.errors import WorkbenchError
 from workbench.ledger_entries import keep_in_ledger
+from workbench.making import Made
 from workbench.plots import write_plots
 from workbench.progress import SILENT, Listener
 from workbench.reference import find_reference, noise_floor, run_again

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.artifact import Artifact, sha256_json
-from workbench.convert import Made
 from workbench.errors import WorkbenchError
 from workbench.forced_texts import ForcedText, Limits, forced_texts
+from workbench.making import Made
 from workbench.plan import PlannedArtifact
 from workbench.reference import reference_row
 from workbench.reference_rows import Comparison, most_rows, write_rows

@@ -19,13 +19,13 @@ from pathlib import Path
 
 from workbench.artifact import open_artifact
 from workbench.artifact_under_test import ArtifactUnderTest
-from workbench.convert import tool_versions
 from workbench.endpoint import Endpoint, EndpointOptions
 from workbench.endpoint_address import key_from_environment
 from workbench.endpoint_under_test import EndpointUnderTest
 from workbench.errors import WorkbenchError
 from workbench.evals.sql_accuracy import TIMEOUT_S
 from workbench.evaluation import PREDICTIONS, Evaluation, write_evaluation
+from workbench.making import tool_versions
 from workbench.matching import answers_in_order, belonging, check_answered
 from workbench.model_under_test import Asked, ModelUnderTest, answers_of, asked_of, put_in_order
 from workbench.predictions import Prediction, read_predictions

@@ -12,9 +12,9 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from workbench.acceptance import Reference
-from workbench.convert import Made
 from workbench.errors import WorkbenchError
 from workbench.flip_tables import noise_text
+from workbench.making import Made
 from workbench.plan import Plan, PlannedArtifact
 from workbench.stages import Outcome, run_task, score_texts
 from workbench.trial import TrialResult

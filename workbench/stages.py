@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from workbench import __version__, catalog
 from workbench.artifact import Artifact, sha256_json
 from workbench.conformance import Subject, check, is_checked, summary
-from workbench.convert import Made, make_artifact
 from workbench.engine_process import require_memory
 from workbench.errors import StorageError, WorkbenchError
+from workbench.making import Made, make_artifact
 from workbench.plan import PlannedArtifact
 from workbench.plugins import installed_version
 from workbench.scoring import score_answers, split_by_set, with_unasked

@@ -13,10 +13,10 @@ from workbench.asking import prompts
 from workbench.checkpoint import Checkpoint, open_checkpoint, peek_checkpoint
 from workbench.conformance import TEXTS, golden_prompts
 from workbench.conformance import VERSION as CONFORMANCE_VERSION
-from workbench.convert import make_job, tool_versions
 from workbench.errors import WorkbenchError
 from workbench.hardware import HardwareProfile
 from workbench.machine import Machine, describe
+from workbench.making import make_job, tool_versions
 from workbench.plan import Plan, PlannedArtifact, make_plan
 from workbench.plan_record import decision
 from workbench.plan_tables import PLAN_LEGEND, short_table
