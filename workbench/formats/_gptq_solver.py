@@ -22,8 +22,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from workbench.kernels.gptq import GptqResult
+    from workbench.kernels.gptq_cuda import DeviceResult
     from workbench.kernels.gptq_settings import GptqSettings
     from workbench.kernels.hessian import Factor
+
+TOGETHER = 8192  # tokens added at a time to a Hessian on a device: adding is memory's work, and 2 GB of it each time
 
 
 class StepSolver:
@@ -72,3 +75,61 @@ class StepSolver:
         from workbench.kernels.gptq import quantize
 
         return quantize(weight, self.factor, self._settings, self._workers)
+
+
+class DeviceStepSolver:
+    """The same on a GPU, or whichever device torch knows: nothing leaves it but the packed layers.
+
+    Args:
+        settings: how to quantize.
+        inputs: columns of the layers.
+        device: torch's name of it.
+    """
+
+    def __init__(self, settings: GptqSettings, inputs: int, device: str) -> None:
+        import torch
+
+        self._settings = settings
+        self._hessian = torch.zeros(inputs, inputs, device=device)
+        self._waiting: list[Tensor] = []
+        self._tokens = 0
+
+    def add(self, inputs: Tensor) -> None:
+        """Take what the layers read, ``[tokens, in]``, into account; before the first ``quantize``."""
+        self._tokens += len(inputs)
+        self._waiting.append(inputs)
+        if sum(map(len, self._waiting)) >= TOGETHER:
+            self._add_waiting()
+
+    def _add_waiting(self) -> None:
+        import torch
+
+        from workbench.kernels.gptq_cuda_factor import add_inputs_on_device
+
+        if self._waiting:
+            add_inputs_on_device(self._hessian, torch.cat(self._waiting))
+        self._waiting = []
+
+    @cached_property
+    def factor(self) -> Factor:
+        """The damped Hessian's triangular factor; the Hessian is used up.
+
+        Raises:
+            WorkbenchError: inputs were not finite, or no damping makes the Hessian definite.
+        """
+        from workbench.kernels.gptq_cuda_factor import factorise_on_device
+
+        self._add_waiting()
+        hessian = self._hessian
+        del self._hessian
+        return factorise_on_device(hessian, self._settings, self._tokens)
+
+    def quantize(self, weight: Tensor) -> DeviceResult:
+        """A layer's codes, scales, zeros and groups.
+
+        Raises:
+            WorkbenchError: as ``factor``; or a weight is not finite, or too large for float16 scales.
+        """
+        from workbench.kernels.gptq_cuda import solve
+
+        return solve(weight, self.factor, self._settings)

@@ -6,8 +6,8 @@ U the corner of the factor and c what the columns before the block carry into it
     value_j = w_j + (c_j + sum_{i<j} E_i U_ij) / U_jj ,    E_j = w_j - rounded(value_j)
 
 so a column costs one pass over the changes before it, where updating all columns behind it would read and write them.
-On a CUDA device with triton this is one kernel (``_gptq_triton.py``); anywhere else the same in torch, a step
-per column.
+On a CUDA device with triton this is one kernel (``_gptq_triton.py``); anywhere else the same in torch, some ten
+launches per column, which a GPU spends mostly waiting.
 
 Example::
 
@@ -17,7 +17,12 @@ Example::
 from __future__ import annotations
 
 import importlib.util
+import os
+import shutil
+import sysconfig
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -51,7 +56,7 @@ def round_columns_on_device(values: Tensor, carried: Tensor, corner: Tensor, gri
         grids: of the columns.
         codes: ``(rows, columns)`` uint8, written.
     """
-    if values.is_cuda and has_triton():
+    if values.is_cuda and triton_usable():
         from workbench.kernels._gptq_triton import round_columns
 
         round_columns(values, carried, corner, grids, codes)
@@ -59,9 +64,16 @@ def round_columns_on_device(values: Tensor, carried: Tensor, corner: Tensor, gri
         _round_columns(values, carried, corner, grids, codes)
 
 
-def has_triton() -> bool:
-    """Whether triton is installed; CUDA builds of torch bring it on Linux."""
-    return importlib.util.find_spec("triton") is not None
+@cache
+def triton_usable() -> bool:
+    """Whether Triton can make its kernels here.
+
+    CUDA builds of torch bring triton on Linux, but it wants a C compiler and Python's headers too, for a launcher
+    that it compiles on its first use.
+    """
+    compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
+    headers = Path(sysconfig.get_paths()["include"]) / "Python.h"
+    return importlib.util.find_spec("triton") is not None and compiler is not None and headers.is_file()
 
 
 def _round_columns(values: Tensor, carried: Tensor, corner: Tensor, grids: Columns, codes: Tensor) -> None:
