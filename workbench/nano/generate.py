@@ -29,7 +29,15 @@ from functools import cache
 from itertools import accumulate
 
 from workbench.evals.hardness import hardness as spider_hardness
-from workbench.nano import forms_date, forms_group, forms_join, forms_order, forms_ratio, forms_sets  # noqa: F401
+from workbench.nano import (  # noqa: F401
+    forms_date,
+    forms_group,
+    forms_join,
+    forms_links,
+    forms_order,
+    forms_ratio,
+    forms_sets,
+)
 from workbench.nano.columns import Database
 from workbench.nano.draw import Draw, NoFit
 from workbench.nano.forms import FORMS, Form
