@@ -10,8 +10,8 @@ import yaml
 from workbench.catalog import get_profile
 from workbench.engine_speeds import SPEEDS
 from workbench.roofline import Reach, seconds
+from workbench.speed_effects import Cell, _keys, _Problem, cell_of, compute_cap, error_of, fit
 from workbench.speed_facts import FACTS, load_of, read_facts
-from workbench.speed_fit import Cell, _keys, _Problem, cell_of, compute_cap, error_of, fit
 
 FACTS_READ = read_facts(get_profile)
 LLAMA_CPP = [fact for fact in FACTS_READ.measurements if fact.runtime == "llama_cpp"]
