@@ -1,8 +1,6 @@
 """Hugging Face transformers: runs float16, int8 and GPTQ artifacts; the yardstick of the other engines.
 
-On a CPU float16 is computed in float32, because CPUs of the last decade have no fast half-precision products.
-GPTQ has fast kernels on CUDA only (through gptqmodel); elsewhere its weights are dequantized when loaded: the
-answers are those of the artifact, speed and memory are not, and the session says so.
+In which precision a model is computed, and by whose kernels, ``_transformers_model`` says, and the session's notes.
 
 Time and memory are taken with the plain forward pass and cache that users of transformers get. Batches of
 answers go through our own loop (``_decode``), which gives the same tokens much sooner.
@@ -18,17 +16,16 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from importlib import import_module
-from importlib.util import find_spec
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from workbench.artifact import Artifact
-from workbench.errors import ArtifactError, PrerequisiteError, WorkbenchError
+from workbench.errors import ArtifactError, WorkbenchError
 from workbench.memory_facts import Held, MemoryFacts
 from workbench.quiet import quiet_libraries
 from workbench.runtimes._groups import common_prefix
 from workbench.runtimes._prompt_tokens import PromptTokens
+from workbench.runtimes._transformers_model import check_device, load_model
 from workbench.runtimes.base import (
     Decoding,
     Generation,
@@ -48,13 +45,6 @@ if TYPE_CHECKING:
 FORMATS = frozenset({"fp16", "int8", "gptq"})
 CPU_BUDGET_BYTES = 1 << 30
 DEVICE_BUDGET_SHARE = 0.25  # of the accelerator's free memory, for one batch
-_FLOAT32_NOTE = "float16 is computed in float32 on this device: twice the memory of the weights on disk"
-_INT8_NOTE = "activations and unquantized weights are float32 on this device"
-_DEQUANTIZED_NOTE = (
-    "GPTQ kernels need CUDA and gptqmodel; here the weights were dequantized to {dtype} when loaded, "
-    "so answers are the artifact's own but speed and memory are not"
-)
-_GPTQMODEL_NOTE = "run by gptqmodel's kernels"
 
 
 class Transformers(Runtime):
@@ -99,7 +89,7 @@ class Transformers(Runtime):
         if artifact.manifest.format not in FORMATS:
             known = ", ".join(sorted(FORMATS))
             raise WorkbenchError(f"transformers cannot run format {artifact.manifest.format}; it runs {known}")
-        _check_device(options.device)
+        check_device(options.device)
         import torch
 
         torch.set_num_threads(options.threads)
@@ -108,7 +98,7 @@ class Transformers(Runtime):
 
             try:
                 tokenizer = AutoTokenizer.from_pretrained(artifact.path, local_files_only=True)
-                model, notes, representative = _load_model(artifact, options.device)
+                model, notes, representative = load_model(artifact, options.device)
             except torch.OutOfMemoryError as error:
                 raise WorkbenchError(
                     f"{artifact.name} does not fit the memory of this {options.device} device; choose a smaller format"
@@ -300,48 +290,6 @@ def _limits(config: Any) -> list[int]:
     if getattr(config, "sliding_window", None):
         limits.append(config.sliding_window)
     return limits
-
-
-def _check_device(device: str) -> None:
-    import torch
-
-    if device == "cuda" and not torch.cuda.is_available():
-        raise PrerequisiteError(
-            "torch sees no CUDA device; check the driver with nvidia-smi and, where this torch is a CPU build, install "
-            "the one that PyTorch's Get started page names, or build for --profile cpu"
-        )
-    if device == "mps" and not torch.backends.mps.is_available():
-        raise PrerequisiteError("torch sees no Metal device here; run on the CPU")
-
-
-def _load_model(artifact: Artifact, device: str) -> tuple[PreTrainedModel, tuple[str, ...], bool]:
-    """The model on its device, notes, and whether speed and memory are representative."""
-    import torch
-
-    dtype = torch.float32 if device == "cpu" else torch.float16
-    if artifact.manifest.format == "gptq":
-        if device == "cuda" and find_spec("gptqmodel"):
-            return _load_gptqmodel(artifact), (_GPTQMODEL_NOTE,), True
-        from workbench.runtimes._gptq import load_dequantized
-
-        note = _DEQUANTIZED_NOTE.format(dtype=str(dtype).removeprefix("torch."))
-        return load_dequantized(artifact.path, dtype).to(device), (note,), False
-    from transformers import AutoModelForCausalLM
-
-    model = AutoModelForCausalLM.from_pretrained(
-        artifact.path, dtype=dtype, attn_implementation="sdpa", use_safetensors=True, local_files_only=True
-    )
-    note = _INT8_NOTE if artifact.manifest.format == "int8" else _FLOAT32_NOTE
-    return model.to(device), (note,) if dtype == torch.float32 else (), True
-
-
-def _load_gptqmodel(artifact: Artifact) -> PreTrainedModel:
-    """Through gptqmodel itself: transformers' route needs optimum too and fails on gpt_bigcode."""
-    gptqmodel = import_module("gptqmodel")  # an optional package with its own environment needs
-    model: PreTrainedModel = gptqmodel.GPTQModel.load(
-        str(artifact.path), device="cuda:0", attn_implementation="sdpa"
-    ).model
-    return model
 
 
 RUNTIME = Transformers()
