@@ -6,20 +6,14 @@ for a lone row than for many, and parallel slots mix rows of several prompts. So
 after another in one slot, with both switched off. A row's sum is then the same in any batch, and the
 part of a prompt that equals the start of the one before (the schema: prompts are asked in sorted order) can be
 kept from it without changing a bit. For short prompts of a small model this is faster than parallel slots, too.
-Timing uses llama.cpp's defaults instead, because that is what its users run; the engine is
+Timing uses llama.cpp's defaults instead, because that is what its users run; the engine (``_llama_engine``) is
 opened anew when the use changes, so that memory never holds two.
-
-A model of a few megabytes runs on one thread: computing a token takes less time than threads need to meet.
-
-llama.cpp always listens somewhere; here it is a Unix socket in a private folder (on Windows the loopback
-address), which also serves ``/tokenize``.
 
 Source: github.com/ggml-org/llama.cpp, tools/server/README.md; github.com/xorbitsai/xllamacpp.
 """
 
 from __future__ import annotations
 
-import socket
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -32,6 +26,7 @@ from workbench.artifact import Artifact
 from workbench.errors import ArtifactError, PrerequisiteError, UnsupportedWorkloadError, WorkbenchError
 from workbench.memory_facts import Held, MemoryFacts
 from workbench.runtimes._llama_beams import Followed
+from workbench.runtimes._llama_engine import is_small, open_engine
 from workbench.runtimes._llama_server import GREEDY, Ask, complete, context_of, end_ids, post, told_next
 from workbench.runtimes._llama_timing import time_slot, time_slots
 from workbench.runtimes.base import (
@@ -51,9 +46,6 @@ if TYPE_CHECKING:
     Row: TypeAlias = NDArray[np.float32]
 
 INSTALL = "pip install xllamacpp"
-SMALL_MODEL_BYTES = 64 << 20
-ALL_LAYERS = 999
-SILENT = -1
 EVERY_TOKEN = 1 << 20  # more than any vocabulary: the engine tells as many as there are
 # Of a position's tokens the most probable are told, because telling one takes llama.cpp's server some microseconds: all
 # 49,152 of StarCoder's 0.3 s. A divergence in which the rest counts as one token lost two thousandths of itself on the
@@ -67,12 +59,11 @@ class LlamaCppSession(Session):
     def __init__(self, model: Path, options: LoadOptions) -> None:
         self._model = model
         self._options = options
-        self._small = model.stat().st_size < SMALL_MODEL_BYTES
         self._server: Any = None
         self._timed = 0  # prompts that the open engine is to be timed on together; 0 when it is to answer
         self._taken: int | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
-        self.notes = ("llama.cpp on one thread: the model is too small for more",) if self._small else ()
+        self.notes = ("llama.cpp on one thread: the model is too small for more",) if is_small(model) else ()
         self.server(1 if options.timing else 0)
 
     @property
@@ -228,43 +219,16 @@ class LlamaCppSession(Session):
         if self._server is not None and self._timed == timed:
             return self._server
         self.close()
-        import xllamacpp
-
         self._folder = tempfile.TemporaryDirectory(prefix="llama-")
-        params = self._params(self._folder.name)
-        params.n_parallel = max(timed, 1)
-        params.n_ctx = self._options.context * params.n_parallel
-        if not timed:
-            params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
-            params.no_extra_bufts = True
         try:
-            self._server = xllamacpp.Server(params)
-        except RuntimeError as error:
+            self._server = open_engine(self._model, self._options, timed, Path(self._folder.name))
+        except ArtifactError:
             self.close()
-            raise ArtifactError(
-                f"llama.cpp cannot load {self._model} ({error}); build the artifact again, or free some memory"
-            ) from error
+            raise
         self._timed = timed
         # Freed before its loop has begun, an engine would wait for ever: an empty answer shows that it runs.
         complete(self._server, {"prompt": "", "max_tokens": 0})
         return self._server
-
-    def _params(self, folder: str) -> Any:
-        """No log, no listening port where the system has Unix sockets."""
-        import xllamacpp
-
-        params = xllamacpp.CommonParams()
-        params.model.path = str(self._model)
-        params.n_gpu_layers = 0 if self._options.device == "cpu" else ALL_LAYERS
-        params.no_kv_offload = params.no_op_offload = self._options.device == "cpu"
-        threads = 1 if self._small else self._options.threads
-        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
-        params.fit_params = False  # a context as asked for, or an error
-        params.cache_ram_mib = 0
-        params.verbosity = SILENT
-        params.ui = False
-        params.hostnames = [str(Path(folder) / "llama.sock")] if hasattr(socket, "AF_UNIX") else ["127.0.0.1"]
-        return params
 
 
 _ON_A_GPU = MemoryFacts(
