@@ -71,6 +71,31 @@ def measure(
     machine = describe(quick=True)
     threads = options.threads or machine.cores
     tasks = [_task(open_artifact(path), workloads, options, machine) for path in artifacts]
+    started = time.perf_counter()
+    found, yardsticks = _take_turns(tasks, options, threads, listener)
+    return BenchmarkResult(
+        machine=machine.label,
+        threads=threads,
+        artifacts=tuple(
+            ArtifactTimes.of(open_artifact(path), task, workloads, times)
+            for path, task, times in zip(artifacts, tasks, found, strict=True)
+        ),
+        yardsticks=tuple(yardsticks),
+        tool_versions={name: known for name in REPORTED_TOOLS if (known := installed_version(name))},
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _take_turns(
+    tasks: list[TimingTask], options: BenchmarkOptions, threads: int, listener: Listener
+) -> tuple[list[list[ProcessTimes]], list[dict[str, float]]]:
+    """Every task's processes, and the yardstick before each.
+
+    In the list a task is replaced, once it ran, by one without the workloads that it could not do.
+
+    Raises:
+        WorkbenchError: none of the tasks can do any of its workloads.
+    """
     found: list[list[ProcessTimes]] = [[] for _ in tasks]
     yardsticks = []
     started = time.perf_counter()
@@ -87,17 +112,7 @@ def measure(
         if not any(task.workloads for task in tasks):
             raise WorkbenchError(_nothing(tasks, found))
     listener.advance("processes", options.processes * len(tasks), options.processes * len(tasks))
-    return BenchmarkResult(
-        machine=machine.label,
-        threads=threads,
-        artifacts=tuple(
-            ArtifactTimes.of(open_artifact(path), task, workloads, times)
-            for path, task, times in zip(artifacts, tasks, found, strict=True)
-        ),
-        yardsticks=tuple(yardsticks),
-        tool_versions={name: known for name in REPORTED_TOOLS if (known := installed_version(name))},
-        seconds=time.perf_counter() - started,
-    )
+    return found, yardsticks
 
 
 def _spent(started: float, rounds: int, options: BenchmarkOptions) -> bool:
