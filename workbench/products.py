@@ -88,5 +88,6 @@ def _pays(left: Tensor, right: Tensor) -> bool:
 
 
 def _in_one_piece(matrix: Tensor) -> Tensor:
-    """The matrix itself if its rows or its columns lie one behind the other, else a copy."""
-    return matrix if matrix.t().is_contiguous() else matrix.contiguous()
+    """The matrix itself if its rows or its columns lie one behind the other, else a copy that keeps their direction."""
+    by_columns = matrix.stride(0) < matrix.stride(1)
+    return matrix.t().contiguous().t() if by_columns else matrix.contiguous()

@@ -1,7 +1,10 @@
 """Some rows of a layer on their way to codes: large products between blocks of columns, compiled loops inside.
 
 Rows do not touch one another, so a layer goes in pieces of ``ROWS`` rows, one thread each; how the columns of a block
-follow from those before is told in ``gptq.py``.
+follow from those before is told in ``gptq.py``. Blocks of ``BLOCK`` columns lie in wide ones of ``WIDE``: what all
+columns before a wide block carry into it is a sum of square products, which run near the processor's peak; within it
+products are as narrow as a block. Columns are read from the layer as they are reached, so of the float copies only the
+change of the piece is held.
 """
 
 from __future__ import annotations
@@ -12,16 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.errors import WorkbenchError
-from workbench.kernels._gptq_columns import round_columns
+from workbench.kernels._gptq_columns import Corner, round_columns
+from workbench.kernels._tiles import edges
 from workbench.kernels.gptq_grid import choose_grid
 from workbench.kernels.gptq_settings import GptqSettings
 from workbench.kernels.hessian import BLOCK, Factor
+from workbench.products import add_product, multiply
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 ROWS = 512  # of a piece
-ERROR_ROWS = 1024  # output rows on which the relative error is taken; all of them in most layers
+WIDE = 512  # columns of a wide block
+ERROR_ROWS = 512  # output rows on which the relative error is taken; all of them in smaller layers
 
 
 def groups_in_order(order: NDArray[np.int64], settings: GptqSettings) -> NDArray[np.int64]:
@@ -35,7 +41,7 @@ class Piece:
     """Some rows of a layer on their way to codes.
 
     Args:
-        weight: the rows.
+        weight: the rows, of any float type.
         factor: of the layer's Hessian.
         settings: bits and groups.
         every: the relative error is taken on each ``every``-th row.
@@ -48,75 +54,113 @@ class Piece:
     """
 
     def __init__(self, weight: Tensor, factor: Factor, settings: GptqSettings, every: int) -> None:
-        import torch
-
+        self._weight = weight
         self._factor = factor
         self._settings = settings
         self._every = every
-        self._weight = weight.float()[:, factor.order]
-        if not bool(torch.isfinite(self._weight).all()):
-            raise WorkbenchError("a weight is NaN or infinity: the checkpoint is damaged; fetch it again")
-        rows, columns = self._weight.shape
-        self._change = torch.empty_like(self._weight)
+        rows, columns = weight.shape
+        order = factor.order.numpy()
+        self._reordered = not np.array_equal(order, np.arange(columns))
+        self._groups = groups_in_order(order, settings)
         self._group = columns if settings.group_size == -1 else settings.group_size
         self._static = settings.static_groups or self._group == columns
         self.codes = np.empty((rows, columns), dtype=np.uint8)
         self.scales = np.empty((rows, -(-columns // self._group)), dtype=np.float16)
         self.zeros = np.empty(self.scales.shape, dtype=np.uint8)
+        self._damage = np.zeros(rows)
         self.sums = [0.0, 0.0]
 
     def round(self) -> Piece:
         """Round all columns; returns itself."""
-        columns = self._weight.shape[1]
-        groups = groups_in_order(self._factor.order.numpy(), self._settings)
         if self._static:
-            for group in range(self.scales.shape[1]):
-                self._choose(group, self._weight.numpy(), np.flatnonzero(groups == group))
-        for number, inverse in enumerate(self._factor.inverses):
-            block = slice(number * BLOCK, min((number + 1) * BLOCK, columns))
-            carried = self._change[:, : block.start] @ self._factor.upper[: block.start, block]
-            self._round_block(block, carried, inverse, groups)
-            self._add_sums(block, carried)
-        added = self._factor.added
-        for which, values in enumerate((self._change, self._weight)):
-            self.sums[which] -= float((values[:: self._every].double().square() @ added).sum())
-        del self._weight, self._change
+            self._choose_all()
+        before: list[Tensor] = []
+        for wide in edges(self._weight.shape[1], WIDE):
+            before.append(self._round_wide(wide, before))
+        self.sums[0] = float(self._damage[:: self._every].sum())
         return self
 
-    def _round_block(self, block: slice, carried: Tensor, inverse: Tensor, groups: NDArray[np.int64]) -> None:
+    def _round_wide(self, wide: slice, before: list[Tensor]) -> Tensor:
+        """Round the columns of a wide block.
+
+        Args:
+            wide: its columns.
+            before: what this returned for those before it.
+
+        Returns:
+            ``(rows + rows looked at, width)``: what rounding changed, and beneath it some rows of the weights, which
+            take the same products on their way to the norm of the layer's output.
+        """
         import torch
 
-        original = self._weight[:, block]
-        target = torch.addmm(original, carried, inverse).numpy()
-        rounded = np.empty_like(target)
-        codes = np.empty(target.shape, dtype=np.uint8)
-        width = target.shape[1]
+        upper, rows = self._factor.upper, len(self.codes)
+        original = self._columns(wide)
+        found = torch.cat([torch.empty_like(original), original[:: self._every]])
+        carried = torch.zeros_like(found)
+        for place, left in enumerate(before):
+            first = place * WIDE
+            add_product(carried, left, upper[first : first + WIDE, wide].t())
+        for own in edges(original.shape[1], BLOCK):
+            block = slice(wide.start + own.start, wide.start + own.stop)
+            self._round_block(block, original[:, own], carried, found)
+        self._add_output(found[rows:], carried[rows:], wide)
+        return found
+
+    def _round_block(self, block: slice, original: Tensor, carried: Tensor, found: Tensor) -> None:
+        """Round the columns of a block: of ``carried`` and ``found``, which are of the whole wide block, its part."""
+        upper, inverse = self._factor.upper, self._factor.inverses[block.start // BLOCK]
+        wide_start = block.start - block.start % WIDE
+        near = slice(0, block.start - wide_start)
+        own = slice(near.stop, block.stop - wide_start)
+        rows, width = original.shape
+        pushed = carried[:rows, own]
+        if near.stop:
+            add_product(pushed, found[:rows, near], upper[wide_start : block.start, block].t())
+        target = multiply(pushed, inverse.t()).add_(original).numpy()
+        corner = Corner.of(upper[block, block], inverse, self._factor.added[block]).arrays()
+        codes, change = self.codes[:, block], found[:rows, own].numpy()
         top = float((1 << self._settings.bits) - 1)
         step = width if self._static else min(self._group, width)
         for first in range(0, width, step):
-            span = (first, min(first + step, width))
+            last = min(first + step, width)
+            span = slice(block.start + first, block.start + last)
             if not self._static:
-                self._choose(groups[block][first], target, np.arange(*span), block.start)
-            used, which = np.unique(groups[block], return_inverse=True)
-            scales, zeros = (part[:, used].astype(np.float32) for part in (self.scales, self.zeros))
-            round_columns(target, inverse.numpy(), span, (scales, zeros, which, top), codes, rounded)
-        self.codes[:, block] = codes
-        self._change[:, block] = original - torch.from_numpy(rounded)
+                self._choose(self._groups[span.start], target[:, first:last], span)
+            used, which = np.unique(self._groups[span], return_inverse=True)
+            scales, zeros = (np.ascontiguousarray(part[:, used], np.float32) for part in (self.scales, self.zeros))
+            grid = (scales, zeros, which, top)
+            round_columns((target, original.numpy()), corner, (first, last), grid, codes, (change, self._damage))
 
-    def _choose(
-        self, group: int, values: NDArray[np.float32], columns: NDArray[np.int64], first_column: int = 0
-    ) -> None:
-        """The grid of a group from its columns of the values, whose first column is the layer's ``first_column``."""
-        costs = self._factor.upper.diagonal()[first_column + columns].square().numpy()
-        grid = choose_grid(values[:, columns], self._settings, costs)
+    def _columns(self, places: slice | NDArray[np.int64]) -> Tensor:
+        """The columns of the weights at some places of the factor's order, float32.
+
+        Raises:
+            WorkbenchError: a weight is not finite.
+        """
+        import torch
+
+        values = self._weight[:, self._factor.order[places] if self._reordered else places].float().contiguous()
+        if not bool(torch.isfinite(values).all()):
+            raise WorkbenchError("a weight is NaN or infinity: the checkpoint is damaged; fetch it again")
+        return values
+
+    def _choose_all(self) -> None:
+        """All grids from the weights as they are."""
+        columns = self._weight.shape[1]
+        for group in range(self.scales.shape[1]):
+            places = np.flatnonzero(self._groups == group) if self._reordered else edges(columns, self._group)[group]
+            self._choose(group, self._columns(places).numpy(), places)
+
+    def _choose(self, group: int, values: NDArray[np.float32], places: slice | NDArray[np.int64]) -> None:
+        """The grid of a group from the values of its columns, at their places in the order."""
+        costs = self._factor.upper.diagonal()[places].square().numpy()
+        grid = choose_grid(values, self._settings, costs)
         self.scales[:, group], self.zeros[:, group] = grid.scale, grid.zero
 
-    def _add_sums(self, block: slice, carried: Tensor) -> None:
-        """Add this block's columns of E U and W U, squared."""
-        some = slice(None, None, self._every)
-        corner = self._factor.upper[block, block].triu()
-        damage = carried[some] + self._change[some, block] @ corner
-        before = self._weight[some, : block.start] @ self._factor.upper[: block.start, block]
-        whole = before + self._weight[some, block] @ corner
-        for which, values in enumerate((damage, whole)):
-            self.sums[which] += float(values.double().square().sum())
+    def _add_output(self, some: Tensor, carried: Tensor, wide: slice) -> None:
+        """Add a wide block's columns of W U, squared, less what was added to H; W of the rows looked at."""
+        import torch
+
+        whole = carried + multiply(some, self._factor.upper[wide, wide].triu().t())
+        squares = some.square().sum(0, dtype=torch.float64)
+        self.sums[1] += float(whole.square().sum(dtype=torch.float64) - squares @ self._factor.added[wide])
