@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -47,6 +49,19 @@ def test_what_goes_to_a_file_piece_by_piece_is_the_packed_layer(layer, version):
     assert b"".join(piece.tobytes() for piece in pieces) == whole
     assert len(pieces) == 3 + -(-codes.shape[1] // 512)
     np.testing.assert_array_equal(unpack(packed, bits, version)[2], zeros)
+
+
+def test_a_wide_layer_goes_to_a_file_without_a_second_copy():
+    codes = np.zeros((1024, 16384), np.uint8)
+    grid = (np.ones((1024, 128), np.float16), np.full((1024, 128), 8, np.uint8), np.arange(16384) // 128)
+    tracemalloc.start()
+    try:
+        written = sum(piece.nbytes for piece in packed_pieces(codes, *grid, bits=4))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert written == codes.size // 2 + 1024 * 128 // 2 + 2 * 1024 * 128 + 4 * 16384
+    assert peak < written / 4
 
 
 @pytest.mark.parametrize("bits", BITS)
