@@ -116,6 +116,17 @@ def test_a_config_without_a_number_is_told_in_one_sentence(tmp_path: Path, name:
         pyfunc.load_model(folder, model_config={name: "many"})
 
 
+def test_a_config_of_a_shorter_context_leaves_shorter_answers(tmp_path: Path) -> None:
+    from mlflow import pyfunc
+    from mlflow.exceptions import MlflowException
+
+    folder = model_folder(tmp_path / "model", mock_artifact(tmp_path / "q4", answer="SELECT 2"))
+    model = pyfunc.load_model(str(folder), model_config={"context": 128})
+    assert answers(model, ASKED) == ["SELECT 2"]
+    with pytest.raises(MlflowException, match="max_new_tokens is 128; give 1 to 127"):
+        answers(model, ASKED, max_new_tokens=128)
+
+
 @pytest.mark.parametrize("harm", ["changed", "gone", "more", "none left", "prompt"])
 def test_what_is_not_what_was_registered_is_refused(load, tmp_path: Path, harm: str) -> None:
     from mlflow import pyfunc

@@ -48,8 +48,9 @@ class ServedModel:
     def __init__(self, artifact: Artifact, serving: Mapping[str, Any], config: Mapping[str, Any]) -> None:
         runtime, machine = get_runtime(str(artifact.manifest.recipe.get("runtime"))), describe(quick=True)
         best = machine.best_device if machine.best_device in runtime.devices else "cpu"
-        self.context = _whole(config, "context") or int(serving.get("context") or 1024)
-        limit = min(int(serving.get("max_new_tokens", 300)), self.context - 1)
+        registered = int(serving.get("context") or 1024)
+        self.context = _whole(config, "context") or registered
+        limit = min(int(serving.get("max_new_tokens", 300)), registered - 1)
         self.defaults = {"beams": serving.get("beams", 1), "max_new_tokens": limit}
         self.prompt = _prompt_named(str(serving.get("prompt") or artifact.manifest.prompt))
         device, threads = str(config.get("device") or best), _whole(config, "threads") or machine.cores
@@ -103,6 +104,8 @@ class ServedModel:
         beams, limit = int(params["beams"]), int(params["max_new_tokens"])
         if not 1 <= beams <= MOST_BEAMS:
             raise WorkbenchError(f"beams is {beams}; give 1 to {MOST_BEAMS}")
+        if limit == self.defaults["max_new_tokens"]:  # MLflow sends the registered one where a request names none
+            limit = min(limit, self.context - 1)
         if not 1 <= limit < self.context:
             raise WorkbenchError(f"max_new_tokens is {limit}; give 1 to {self.context - 1}")
         return Decoding(self.prompt.stop, limit, beams)
