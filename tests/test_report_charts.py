@@ -46,6 +46,17 @@ def test_what_has_no_figure_is_named():
     assert tradeoff_chart(report(artifact()), "heldout", DECODE) is None
 
 
+def test_a_figure_that_is_no_number_is_no_point():
+    original = big_report(2, 100)
+    odd = replace(
+        original.artifacts[1],
+        measurements=(Measurement("peak_memory_bytes", float("nan"), "bytes", "measured", "here"),),
+    )
+    chart = tradeoff_chart(replace(original, artifacts=(original.artifacts[0], odd)), "heldout", MEMORY)
+    assert len(role(chart, "artifact")) == 1
+    assert chart.note.endswith("not shown: int8.")
+
+
 def test_error_bars_end_where_the_intervals_do():
     chart = tradeoff_chart(big_report(1, 100, kind="predicted"), "heldout", MEMORY)
     (trace,) = role(chart, "artifact")
