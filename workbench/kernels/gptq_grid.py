@@ -22,8 +22,7 @@ from workbench.errors import WorkbenchError
 from workbench.kernels.gptq_settings import GptqSettings
 
 SMALLEST_SCALE = np.float16(6e-8)  # the smallest positive float16
-FINEST_SHARE = 0.4  # of the range; no smaller scale is tried, in steps of:
-STEP = 0.025
+SHARES = np.arange(1.0, 0.29, -0.025, dtype=np.float32)  # of the scale that spans the range, to be tried
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ def choose_grid(
         return grid
     if settings.scales == "mse" or importance is None:
         importance = np.ones(values.shape[1], np.float32)
-    return _searched(values, importance, (low, high), grid, settings.symmetric)
+    return _searched(grid, values, importance, settings.symmetric)
 
 
 def _spanning(low: NDArray[np.float32], high: NDArray[np.float32], top: int, symmetric: bool) -> Grid:
@@ -82,20 +81,10 @@ def _spanning(low: NDArray[np.float32], high: NDArray[np.float32], top: int, sym
     return Grid(stored, zero.astype(np.uint8), top)
 
 
-def _searched(
-    values: NDArray[np.float32],
-    importance: NDArray[np.float32],
-    ends: tuple[NDArray[np.float32], NDArray[np.float32]],
-    widest: Grid,
-    symmetric: bool,
-) -> Grid:
-    """The grid of least error among shares of the range, the whole range included."""
-    from workbench.kernels._gptq_scales import least_error
+def _searched(grid: Grid, values: NDArray[np.float32], costs: NDArray[np.float32], symmetric: bool) -> Grid:
+    """The grid of least error, starting from the one that spans the range."""
+    from workbench.kernels._gptq_scales import search
 
-    shares = np.arange(1.0, FINEST_SHARE - STEP / 2, -STEP, dtype=np.float32)
-    grids = [widest] + [_spanning(ends[0] * share, ends[1] * share, widest.top, symmetric) for share in shares[1:]]
-    scales = np.stack([grid.scale for grid in grids], axis=1)
-    zeros = np.stack([grid.zero for grid in grids], axis=1)
-    best = least_error(values, importance, scales.astype(np.float32), zeros.astype(np.float32), float(widest.top))
-    every = np.arange(len(values))
-    return Grid(scales[every, best], zeros[every, best], widest.top)
+    scales, zeros, top = grid.floats()
+    search(np.ascontiguousarray(values), costs, scales, zeros, top, not symmetric, SHARES)
+    return Grid(scales.astype(np.float16), zeros.astype(np.uint8), grid.top)
