@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,19 +47,24 @@ def moments(inputs: torch.Tensor, device: str = "cpu") -> torch.Tensor:
     return hessian
 
 
+def plain(bits: int, group_size: int, **changes: Any) -> GptqSettings:
+    """The paper's settings unless said otherwise."""
+    return GptqSettings(bits, group_size, **{"desc_act": False, "static_groups": False, "scales": "range"} | changes)
+
+
 SETTINGS = [
-    GptqSettings(4, 128),
-    GptqSettings(4, 64, symmetric=False, desc_act=True),
-    GptqSettings(3, -1),
-    GptqSettings(8, 32, desc_act=True, static_groups=True),
-    GptqSettings(2, 32, symmetric=False, static_groups=True),
-    GptqSettings(4, -1, symmetric=False, desc_act=True),
+    plain(4, 128),
+    plain(4, 64, symmetric=False, desc_act=True),
+    plain(3, -1),
+    plain(8, 32, desc_act=True, static_groups=True),
+    plain(2, 32, symmetric=False, static_groups=True),
+    plain(4, -1, symmetric=False, desc_act=True),
 ]
 SEARCHED = [
-    GptqSettings(4, 128, scales="mse"),
-    GptqSettings(3, 64, symmetric=False, scales="hessian"),
-    GptqSettings(2, -1, desc_act=True, scales="hessian"),
-    GptqSettings(4, 32, static_groups=True, desc_act=True, scales="mse"),
+    plain(4, 128, scales="mse"),
+    plain(3, 64, symmetric=False, scales="hessian"),
+    plain(2, -1, desc_act=True, scales="hessian"),
+    plain(4, 32, static_groups=True, desc_act=True, scales="mse"),
 ]
 
 

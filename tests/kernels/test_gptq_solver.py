@@ -15,7 +15,14 @@ from workbench.kernels.gptq_settings import GptqSettings
 from workbench.kernels.hessian import factorise, new_hessian
 from workbench.workers import Workers
 
-How = GptqSettings
+
+@dataclasses.dataclass(frozen=True)
+class How(GptqSettings):
+    """Settings that are the paper's unless said otherwise."""
+
+    desc_act: bool = False
+    static_groups: bool = False
+    scales: str = "range"
 
 
 def add_inputs(hessian: torch.Tensor, inputs: torch.Tensor, threads: int = 2) -> None:
@@ -219,7 +226,7 @@ def test_searched_scales_have_the_least_error_of_all_that_are_tried(symmetric):
         for scales in ("range", "mse", "hessian")
     }
     assert errors["mse"] < 0.97 * errors["range"]
-    assert errors["hessian"] == errors["mse"]  # all columns cost the same
+    assert errors["hessian"] == pytest.approx(errors["mse"], rel=1e-6)  # all columns cost the same
     fitted = {
         scales: relative_error(weight, quantize(weight, hessian, How(3, 32, symmetric, scales=scales)).weight, hessian)
         for scales in ("range", "mse", "hessian")

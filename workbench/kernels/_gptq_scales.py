@@ -1,7 +1,7 @@
 """The search for a group's scales and zeros, compiled: of many grids the one that rounds a row with the least error.
 
-The error of a grid is the weighted sum of squares of rounding the row's values to nearest on it. Tried are shares of the
-scale that spans the row's range; the best is then fitted to the codes that it gives,
+The error of a grid is the weighted sum of squares of rounding the row's values to nearest on it. Tried are shares of
+the scale that spans the row's range; the best is then fitted to the codes that it gives,
 
     scale = sum h w c / sum h c c        (c the code less the zero, h the weight of the column: least squares)
 
@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from workbench.kernels._compile import compile_kept
 
-FEW_CODES = 7.0  # largest code up to which every zero is tried with every share
+SHARES = np.arange(1.0, 0.29, -0.05, dtype=np.float32)  # of the scale that spans the range, to be tried
+FEW_CODES = 7  # largest code up to which every zero is tried with every share
 FITS = 2  # least squares fits of the scale, each with the codes of the one before
 
 
@@ -27,7 +28,9 @@ def to_float16(value: float) -> np.float32:
     if single < np.float32(2.0**-14):  # float16 counts these in steps of 2**-24
         return np.float32(max(np.rint(single * np.float32(2.0**24)), np.float32(1)) * np.float32(2.0**-24))
     bits = single.view(np.int32)
-    return np.int32((bits + np.int32(0xFFF) + ((bits >> np.int32(13)) & np.int32(1))) & np.int32(-0x2000)).view(np.float32)
+    return np.int32((bits + np.int32(0xFFF) + ((bits >> np.int32(13)) & np.int32(1))) & np.int32(-0x2000)).view(
+        np.float32
+    )
 
 
 def _error_of_row(
@@ -64,10 +67,10 @@ _fit = compile_kept(_fit_of_row, fastmath={"reassoc", "contract"})
 
 
 @compile_kept
-def _best_share(values, importance, widest, zero, top, shares):  # type: ignore[no-untyped-def]
+def _best_share(values, importance, widest, zero, top):  # type: ignore[no-untyped-def]
     """The share of the widest scale with the least error: that error and the scale."""
     least, best = np.float32(np.inf), widest
-    for share in shares:
+    for share in SHARES:
         scale = to_float16(widest * share)
         error = _error(values, importance, scale, zero, top)
         if error < least:
@@ -95,7 +98,6 @@ def search(
     zeros: NDArray[np.float32],
     top: float,
     free: bool,
-    shares: NDArray[np.float32],
 ) -> None:
     """Replace the grid of each row by the best that is found; one that is no better than the first guess is not taken.
 
@@ -106,19 +108,18 @@ def search(
         zeros: ``(rows,)``, overwritten.
         top: the largest code.
         free: whether the zero may be moved, between 1 and ``top``.
-        shares: of the scale to try, the first of them 1.
     """
     most = np.float32(top)
     for row in range(values.shape[0]):
         line, widest, zero = values[row], scales[row], zeros[row]
-        least, scale = _best_share(line, importance, widest, zero, most, shares)
-        if free and most <= np.float32(FEW_CODES):
+        least, scale = _best_share(line, importance, widest, zero, most)
+        if free and most <= FEW_CODES:
             for other in range(1, int(most) + 1):
-                error, found = _best_share(line, importance, widest, np.float32(other), most, shares)
+                error, found = _best_share(line, importance, widest, np.float32(other), most)
                 if error < least:
                     least, scale, zero = error, found, np.float32(other)
         least, scale = _refined(line, importance, least, scale, zero, most)
-        if free and most > np.float32(FEW_CODES):
+        if free and most > FEW_CODES:
             first = zero
             for step in (-2, -1, 1, 2):
                 other = min(max(first + np.float32(step), np.float32(1)), most)

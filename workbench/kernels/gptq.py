@@ -28,7 +28,9 @@ Example::
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -115,7 +117,8 @@ def quantize_layer(
     (``hessian.py``) and ``quantize`` each.
 
     Args:
-        weight: ``(out, in)``; a torch tensor or numpy array of float16, bfloat16, float32 or float64.
+        weight: ``(out, in)``; a torch tensor or numpy array of float16, bfloat16, float32 or float64. A tensor on a
+            GPU is quantized there (``gptq_cuda.py``).
         settings: bits, groups, order, scales and damping.
         hessian: ``X^T X`` over all calibration tokens, ``(in, in)``; its upper triangle is read.
         inputs: or the inputs X themselves, ``(tokens, in)`` or with more leading dimensions, as they come.
@@ -135,12 +138,24 @@ def quantize_layer(
     if (hessian is None) == (inputs is None):
         raise ValueError("give either the Hessian or the inputs")
     matrix = as_tensor(weight, "weight")
+    if matrix.is_cuda:
+        return _on_device(matrix, settings, hessian, inputs)
     if workers is None:
         with Workers(available_processors()) as own:
             return quantize_layer(matrix, settings, hessian=hessian, inputs=inputs, workers=own)
-    moments, tokens = _moments(hessian, inputs, matrix.shape[1], workers)
+    moments, tokens = _moments(matrix, hessian, inputs, partial(add_inputs, workers=workers))
     factor = factorise(moments, settings.damp, settings.desc_act, workers, tokens)
     return quantize(matrix, factor, settings, workers)
+
+
+def _on_device(weight: Tensor, settings: GptqSettings, hessian: Matrix | None, inputs: Matrix | None) -> GptqResult:
+    """The same where the weight lies on a GPU."""
+    from workbench.kernels.gptq_cuda import solve
+    from workbench.kernels.gptq_cuda_factor import add_inputs_on_device, factorise_on_device
+
+    moments, tokens = _moments(weight, hessian, inputs, add_inputs_on_device)
+    factor = factorise_on_device(moments, settings, tokens)
+    return solve(weight, factor, settings).on_cpu()
 
 
 def as_tensor(values: Matrix, name: str) -> Tensor:
@@ -157,19 +172,24 @@ def as_tensor(values: Matrix, name: str) -> Tensor:
     return tensor.detach()
 
 
-def _moments(hessian: Matrix | None, inputs: Matrix | None, width: int, workers: Workers) -> tuple[Tensor, int | None]:
-    """A Hessian that may be used up, and the number of tokens in it where that is known."""
+def _moments(
+    weight: Tensor, hessian: Matrix | None, inputs: Matrix | None, add: Callable[[Tensor, Tensor], None]
+) -> tuple[Tensor, int | None]:
+    """A Hessian beside the weight that may be used up, and the number of tokens in it where that is known."""
+    import torch
+
+    width = weight.shape[1]
     if inputs is None:
         assert hessian is not None
         given = as_tensor(hessian, "Hessian")
         if given.shape != (width, width):
             raise ValueError(f"a Hessian {tuple(given.shape)} does not fit {width} inputs")
-        return given.float().clone(), None
+        return given.to(weight.device, torch.float32, copy=True), None
     flat = as_tensor(inputs, "inputs")
     if flat.shape[-1] != width:
         raise ValueError(f"inputs {tuple(flat.shape)} do not fit {width} columns of the weight")
-    moments = new_hessian(width)
-    add_inputs(moments, flat, workers)
+    moments = new_hessian(width).to(weight.device)
+    add(moments, flat.to(weight.device))
     return moments, flat.numel() // width
 
 

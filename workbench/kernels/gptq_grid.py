@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.errors import WorkbenchError
+from workbench.kernels._gptq_scales import search
 from workbench.kernels.gptq_settings import GptqSettings
 
 SMALLEST_SCALE = np.float16(6e-8)  # the smallest positive float16
-SHARES = np.arange(1.0, 0.29, -0.025, dtype=np.float32)  # of the scale that spans the range, to be tried
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,6 @@ def _spanning(low: NDArray[np.float32], high: NDArray[np.float32], top: int, sym
 
 def _searched(grid: Grid, values: NDArray[np.float32], costs: NDArray[np.float32], symmetric: bool) -> Grid:
     """The grid of least error, starting from the one that spans the range."""
-    from workbench.kernels._gptq_scales import search
-
     scales, zeros, top = grid.floats()
-    search(np.ascontiguousarray(values), costs, scales, zeros, top, not symmetric, SHARES)
+    search(np.ascontiguousarray(values), costs, scales, zeros, top, not symmetric)
     return Grid(scales.astype(np.float16), zeros.astype(np.uint8), grid.top)
