@@ -138,6 +138,21 @@ def test_inputs_that_the_group_does_not_divide(wanted, inputs, last_group, expec
     assert facts.get("group_size_note", "").startswith(said or "") and ("group_size_note" in facts) == bool(said)
 
 
+def test_sizes_that_fill_words_but_hold_no_whole_group() -> None:
+    """8 codes of 4 bits fill a word, so inputs may be 200, but groups of 32 leave 8 over."""
+    with pytest.raises(
+        CheckpointError, match=r"no group of 32 or more divides a layer's 200 inputs.*last_group: narrow"
+    ):
+        group_size(of_sizes(72, 200), GptqOptions())
+    assert group_size(of_sizes(72, 200), GptqOptions(last_group="narrow")) == 128
+    assert group_size(of_sizes(72, 200), GptqOptions(group_size=-1)) == -1
+    for bits, multiple in {3: 32, 2: 16}.items():
+        with pytest.raises(
+            CheckpointError, match=rf"72 x 200 cannot be packed as {bits}-bit .* multiples of {multiple}"
+        ):
+            group_size(of_sizes(72, 200), GptqOptions(bits=bits, last_group="narrow"))
+
+
 @pytest.mark.parametrize(
     ("changes", "seen"),
     [
@@ -164,24 +179,31 @@ def test_damping_that_readers_would_refuse_is_not_told(damp: float) -> None:
     assert "damp_percent" not in quantization_config(GptqOptions(damp=damp), 128)
 
 
-@pytest.mark.parametrize("last_group", ["full", "narrow"])
-def test_an_odd_model_is_written_as_predicted(last_group: str, tmp_path: Path) -> None:
-    """96 inputs, tied heads, biases."""
+@pytest.mark.parametrize(
+    ("hidden", "inner", "last_group", "groups"), [(96, 224, "full", 3), (96, 224, "narrow", 2), (72, 200, "narrow", 2)]
+)
+def test_an_odd_model_is_written_as_predicted(
+    hidden: int, inner: int, last_group: str, groups: int, tmp_path: Path
+) -> None:
+    """Inputs that the group does not divide, tied heads, biases."""
     from llamas import make_llama
 
     source = make_llama(
-        tmp_path / "odd", hidden_size=96, num_attention_heads=3, num_key_value_heads=1, intermediate_size=224,
+        tmp_path / "odd", hidden_size=hidden, num_attention_heads=3, num_key_value_heads=1, intermediate_size=inner,
         tie_word_embeddings=True, attention_bias=True, mlp_bias=True,
     )  # fmt: skip
-    checkpoint, options = open_checkpoint(str(source)), GptqOptions(group_size=64, last_group=last_group)
+    checkpoint = open_checkpoint(str(source))
+    options = GptqOptions(group_size=64, last_group=last_group, desc_act=True)
     out = tmp_path / "out"
     out.mkdir()
     FORMAT.convert(checkpoint, options, out, ConversionContext(("SELECT 1;", "SELECT name FROM city;") * 4))
     assert FORMAT.predicted_bytes(checkpoint, options) == (out / "model.safetensors").stat().st_size
     with safe_open(out / "model.safetensors", framework="np") as file:
-        groups = file.get_slice("model.layers.0.self_attn.q_proj.scales").get_shape()[0]
+        assert file.get_slice("model.layers.0.self_attn.q_proj.scales").get_shape()[0] == groups
         names = set(file.keys())
-    assert groups == {"full": 3, "narrow": 2}[last_group]
+        orders = [file.get_tensor(f"model.layers.1.self_attn.{part}_proj.g_idx") for part in "qkv"]
+    # Servers join these layers into one and go by the first one's order.
+    assert all((order == orders[0]).all() for order in orders) and (orders[0] != sorted(orders[0])).any()
     assert "lm_head.weight" not in names
     assert {f"model.layers.1.{layer}.bias" for layer in ("self_attn.q_proj", "mlp.down_proj")} <= names
 

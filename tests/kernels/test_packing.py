@@ -15,7 +15,8 @@ from workbench.kernels.packing import BITS, dequantize, pack, pack_rows, packed_
 @st.composite
 def layers(draw: st.DrawFn):
     bits = draw(st.sampled_from(BITS))
-    inputs, outputs = (32 * draw(st.integers(1, 4)) for _ in range(2))
+    codes_in_words = {2: 16, 3: 32, 4: 8, 8: 4}[bits]  # the fewest that fill words
+    inputs, outputs = (codes_in_words * draw(st.integers(1, 16)) for _ in range(2))
     groups = draw(st.integers(1, 4))
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     codes = random.integers(0, 2**bits, (outputs, inputs)).astype(np.uint8)

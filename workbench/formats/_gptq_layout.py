@@ -18,7 +18,7 @@ Example::
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,18 +47,35 @@ def group_size(checkpoint: Checkpoint, options: GptqOptions) -> int:
         CheckpointError: sizes that cannot be packed, or that the promised kernel does not take.
     """
     shapes = layer_shapes(checkpoint)
-    for outputs, inputs in shapes:
-        if outputs % WORD or inputs % WORD:
-            raise CheckpointError(
-                f"a layer of {outputs} x {inputs} cannot be packed as GPTQ, whose sizes are multiples of {WORD}; "
-                "choose another format"
-            )
+    _check_words(options.bits, shapes)
     group: int = options.group_size
     if group != -1 and options.last_group == "full":
-        fitting = (g for g in _GROUPS if g <= group and all(inputs % g == 0 for _, inputs in shapes))
-        group = next(fitting)  # 32 always fits, by the check above
+        group = _whole_group(group, shapes)
     _keep_promise(options, group, shapes)
     return group
+
+
+def _check_words(bits: int, shapes: Iterable[tuple[int, int]]) -> None:
+    """Refuse layers whose codes do not fill whole words: no kernel reads them."""
+    whole = next(count for count in (4, 8, 16, 32) if count * bits % WORD == 0)
+    for outputs, inputs in shapes:
+        if outputs % whole or inputs % whole:
+            raise CheckpointError(
+                f"a layer of {outputs} x {inputs} cannot be packed as {bits}-bit GPTQ, whose sizes are multiples of "
+                f"{whole}; choose another format"
+            )
+
+
+def _whole_group(wanted: int, shapes: Sequence[tuple[int, int]]) -> int:
+    """The widest group up to the wanted one that divides the inputs of every layer."""
+    for group in _GROUPS:
+        if group <= wanted and all(inputs % group == 0 for _, inputs in shapes):
+            return group
+    odd = next(inputs for _, inputs in shapes if inputs % _GROUPS[-1])
+    raise CheckpointError(
+        f"no group of {_GROUPS[-1]} or more divides a layer's {odd} inputs; in a recipe of your own set "
+        "last_group: narrow or group_size: -1, or take a GGUF recipe"
+    )
 
 
 def group_facts(checkpoint: Checkpoint, options: GptqOptions) -> dict[str, Any]:

@@ -79,7 +79,7 @@ class GptqResult:
         """As checkpoints store it (``packing.py``), computed at each call.
 
         Raises:
-            ValueError: sizes are not multiples of 32.
+            ValueError: sizes that do not fill whole words of 32 bits.
         """
         return pack(self.codes, self.scales, self.zeros, self.g_idx, self.bits)
 

@@ -41,37 +41,45 @@ class PackedLayer:
     g_idx: NDArray[np.int32]
 
 
+def fills_words(count: int, bits: int) -> bool:
+    """Whether so many codes fill whole words: multiples of 32 do always, of 8 at 4 bits."""
+    return count * bits % WORD == 0
+
+
 def pack_rows(codes: NDArray[np.uint8], bits: int) -> NDArray[np.int32]:
     """Pack integers along the first axis.
 
     Args:
-        codes: ``(n, m)``, each below ``2**bits``; n a multiple of 32.
+        codes: ``(n, m)``, each below ``2**bits``; n as many as fill whole words (``fills_words``).
         bits: 2, 3, 4 or 8.
 
     Returns:
         int32 ``(n * bits / 32, m)``.
 
     Raises:
-        ValueError: n is not a multiple of 32, or a code needs more bits.
+        ValueError: n codes do not fill whole words, or a code needs more bits.
     """
     rows, columns = codes.shape
-    if rows % WORD or (codes.size and int(codes.max()) >> bits):
+    if not fills_words(rows, bits) or (codes.size and int(codes.max()) >> bits):
         raise ValueError(f"{rows} rows of codes up to {codes.max(initial=0)} cannot be packed in {bits} bits")
-    periods = codes.reshape(rows // WORD, WORD, columns)
-    words = np.zeros((rows // WORD, bits, columns), dtype=np.uint32)  # 32 codes fill `bits` words
+    if rows % WORD:
+        codes = np.pad(codes, ((0, -rows % WORD), (0, 0)))
+    periods = codes.reshape(-1, WORD, columns)
+    words = np.zeros((len(periods), bits, columns), dtype=np.uint32)  # 32 codes fill `bits` words
     for place in range(WORD):
         word, shift = divmod(place * bits, WORD)
         values = periods[:, place].astype(np.uint32)
         words[:, word] |= values << np.uint32(shift)
         if shift + bits > WORD:
             words[:, word + 1] |= values >> np.uint32(WORD - shift)
-    return words.reshape(-1, columns).view(np.int32)
+    return words.reshape(-1, columns)[: rows * bits // WORD].view(np.int32)
 
 
 def unpack_rows(words: NDArray[np.int32], bits: int) -> NDArray[np.uint8]:
     """Undo ``pack_rows``: int32 ``(n * bits / 32, m)`` to uint8 ``(n, m)``."""
-    columns = words.shape[1]
-    source = np.ascontiguousarray(words).view(np.uint32).reshape(-1, bits, columns)
+    stored, columns = words.shape
+    whole = np.pad(words, ((0, -stored % bits), (0, 0))) if stored % bits else np.ascontiguousarray(words)
+    source = whole.view(np.uint32).reshape(-1, bits, columns)
     codes = np.empty((source.shape[0], WORD, columns), dtype=np.uint8)
     mask = np.uint32((1 << bits) - 1)
     for place in range(WORD):
@@ -80,7 +88,7 @@ def unpack_rows(words: NDArray[np.int32], bits: int) -> NDArray[np.uint8]:
         if shift + bits > WORD:
             value = value | (source[:, word + 1] << np.uint32(WORD - shift))
         codes[:, place] = value & mask
-    return codes.reshape(-1, columns)
+    return codes.reshape(-1, columns)[: stored * WORD // bits]
 
 
 def pack(
@@ -102,7 +110,7 @@ def pack(
         version: of the layout.
 
     Raises:
-        ValueError: sizes are not multiples of 32, or a zero cannot be stored.
+        ValueError: sizes that do not fill whole words, or a zero that cannot be stored.
     """
     return PackedLayer(
         qweight=np.concatenate(list(_packed_codes(codes, bits))),
