@@ -37,6 +37,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.kernels._gptq_rows import ERROR_ROWS, ROWS, Piece, groups_in_order
+from workbench.kernels.gptq_grid import notes_on_scales
 from workbench.kernels.gptq_settings import GptqSettings
 from workbench.kernels.hessian import Factor, add_inputs, factorise, new_hessian
 from workbench.kernels.packing import PackedLayer, pack
@@ -130,7 +131,8 @@ def quantize_layer(
         always zero, fewer tokens than inputs, damping that had to grow, scales that float16 cannot hold.
 
     Raises:
-        ValueError: not exactly one of ``hessian`` and ``inputs``, or shapes that do not fit one another.
+        ValueError: not exactly one of ``hessian`` and ``inputs``, other types than floats, shapes that do not fit one
+            another, an empty weight, or a Hessian that is none.
         WorkbenchError: weights or activations that are not finite, or inputs that span too little for any damping.
 
     Source: Frantar et al. 2022, arXiv 2210.17323, algorithm 1; by the triangular factor told of in this module.
@@ -138,6 +140,8 @@ def quantize_layer(
     if (hessian is None) == (inputs is None):
         raise ValueError("give either the Hessian or the inputs")
     matrix = as_tensor(weight, "weight")
+    if not matrix.numel():
+        raise ValueError(f"a weight {tuple(matrix.shape)} holds nothing to quantize")
     if matrix.is_cuda:
         return _on_device(matrix, settings, hessian, inputs)
     if workers is None:
@@ -184,6 +188,10 @@ def _moments(
         given = as_tensor(hessian, "Hessian")
         if given.shape != (width, width):
             raise ValueError(f"a Hessian {tuple(given.shape)} does not fit {width} inputs")
+        diagonal = given.diagonal()  # where it is not finite, activations were not: factorise says so
+        broken = bool(torch.isfinite(diagonal).all()) and not bool(torch.isfinite(given.triu()).all())
+        if broken or bool((diagonal < 0).any()):
+            raise ValueError("a Hessian is X^T X of finite inputs: finite, and nowhere negative on its diagonal")
         return given.to(weight.device, torch.float32, copy=True), None
     flat = as_tensor(inputs, "inputs")
     if flat.shape[-1] != width:
@@ -219,13 +227,23 @@ def quantize(weight: Tensor, factor: Factor, settings: GptqSettings, workers: Wo
     codes = np.empty((rows, columns), np.uint8)
     for part, piece in zip(parts, pieces, strict=True):
         codes[part] = piece.codes[:, place]
+    scales = np.concatenate([piece.scales for piece in pieces])
+    known = whole > 0 and not _all_zero(factor)
     return GptqResult(
         codes,
-        np.concatenate([piece.scales for piece in pieces]),
+        scales,
         np.concatenate([piece.zeros for piece in pieces]),
         groups_in_order(order, settings)[place].astype(np.int32),
-        float(np.sqrt(max(damage, 0.0) / whole)) if whole > 0 else 0.0,
+        float(np.sqrt(max(damage, 0.0) / whole)) if known else 0.0,
         factor.damp,
         settings.bits,
-        factor.notes,
+        factor.notes + notes_on_scales(scales),
     )
+
+
+def _all_zero(factor: Factor) -> bool:
+    """Whether no input was ever other than zero: the factor then holds nothing but what was added to the diagonal.
+
+    (An input that was has in its place on U's diagonal at least its own moment, if those behind it were all zero.)
+    """
+    return bool((factor.upper.diagonal().double().square() <= factor.added * (1 + 1e-5)).all())

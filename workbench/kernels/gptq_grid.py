@@ -23,6 +23,7 @@ from workbench.kernels._gptq_scales import search
 from workbench.kernels.gptq_settings import GptqSettings
 
 SMALLEST_SCALE = np.float16(6e-8)  # the smallest positive float16
+SMALLEST_EXACT = np.float16(2.0**-14)  # below it float16 holds fewer digits
 
 
 @dataclass(frozen=True)
@@ -86,3 +87,18 @@ def _searched(grid: Grid, values: NDArray[np.float32], costs: NDArray[np.float32
     scales, zeros, top = grid.floats()
     search(np.ascontiguousarray(values), costs, scales, zeros, top, not symmetric)
     return Grid(scales.astype(np.float16), zeros.astype(np.uint8), grid.top)
+
+
+def notes_on_scales(scales: NDArray[np.float16]) -> tuple[str, ...]:
+    """What float16 did to the scales of a layer, in sentences."""
+    smallest, few_digits = int((scales <= SMALLEST_SCALE).sum()), int((scales < SMALLEST_EXACT).sum())
+    notes = []
+    if smallest:
+        notes.append(
+            f"{smallest} of {scales.size} scales are as small as float16 can be: their weights lose most digits"
+        )
+    if few_digits > smallest:
+        notes.append(
+            f"{few_digits - smallest} of {scales.size} scales are so small that float16 holds few digits of them"
+        )
+    return tuple(notes)
