@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from workbench.formats import _gptq_solver
 from workbench.formats._gptq_solver import DeviceStepSolver, StepSolver
+from workbench.kernels import gptq_cuda_factor
 from workbench.kernels.gptq_settings import GptqSettings
 from workbench.workers import Workers
 
@@ -13,7 +13,7 @@ from workbench.workers import Workers
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 @pytest.mark.parametrize("together", [1, 500, 10_000])
 def test_the_same_on_a_device(device, together, monkeypatch):
-    monkeypatch.setattr(_gptq_solver, "TOGETHER", together)
+    monkeypatch.setattr(gptq_cuda_factor, "TOGETHER", together)
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randn(900, 160, generator=generator) @ torch.randn(160, 160, generator=generator)
     weight = 0.02 * torch.randn(64, 160, generator=generator)

@@ -61,6 +61,7 @@ SETTINGS = [
     plain(4, -1, symmetric=False, desc_act=True),
 ]
 SEARCHED = [
+    GptqSettings(4, 128),
     plain(4, 128, scales="mse"),
     plain(3, 64, symmetric=False, scales="hessian"),
     plain(2, -1, desc_act=True, scales="hessian"),
@@ -147,17 +148,32 @@ def test_products_of_short_floats_are_exact(dtype, device):
     )
 
 
+@pytest.mark.gpu
+def test_the_public_function_on_a_gpu():
+    """From inputs with more dimensions on the CPU, and from their Hessian."""
+    weight, inputs = problem(192)
+    settings = plain(3, 32, desc_act=True)
+    with Workers(1) as workers:
+        expected = quantize_layer(weight, settings, inputs=inputs, workers=workers)
+    for given in ({"inputs": inputs.reshape(3, 500, 192)}, {"hessian": inputs.t() @ inputs}):
+        found = quantize_layer(weight.cuda(), settings, **given)
+        assert (found.codes == expected.codes).mean() > 0.999
+        assert found.relative_error == pytest.approx(expected.relative_error, rel=1e-3)
+
+
 @on_each_device
+@pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize("bits", [2, 3, 4, 8])
-def test_packed_as_on_the_cpu(bits, device):
+def test_packed_as_on_the_cpu(bits, version, device):
     weight, inputs = problem(192)
     settings = GptqSettings(bits, 64, symmetric=False)
     solved = solve(weight.to(device), factorise_on_device(moments(inputs, device), settings), settings)
-    result, found = solved.on_cpu(), solved.packed
-    expected = pack(result.codes, result.scales, result.zeros, result.g_idx, bits)
-    for part in ("qweight", "qzeros", "scales", "g_idx"):
-        np.testing.assert_array_equal(getattr(found, part), getattr(expected, part))
-        assert getattr(found, part).dtype == getattr(expected, part).dtype
+    result = solved.on_cpu()
+    expected = pack(result.codes, result.scales, result.zeros, result.g_idx, bits, version)
+    for part, found in zip(("qweight", "qzeros", "scales", "g_idx"), solved.pieces(version), strict=True):
+        np.testing.assert_array_equal(found, getattr(expected, part))
+        assert found.dtype == getattr(expected, part).dtype
+    np.testing.assert_array_equal(solved.packed.qweight, expected.qweight)
 
 
 @on_each_device

@@ -48,5 +48,5 @@ def layer(settings: GptqSettings) -> None:
 
 for shape in ((17, 128, 32, 4), (3, 72, 128, 3), (16, 64, 64, 8), (18, 33, 16, 2)):
     block(*shape)
-layer(GptqSettings(4, 64, symmetric=False, desc_act=True))
-layer(GptqSettings(3, 32, desc_act=True, static_groups=True))
+layer(GptqSettings(4, 64, symmetric=False, static_groups=False, scales="range"))
+layer(GptqSettings(3, 32))

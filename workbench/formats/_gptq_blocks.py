@@ -181,14 +181,10 @@ class Quantizer:
 
     def _write(self, name: str, result: GptqResult) -> None:
         """Hand a layer's four tensors to the output; what is to be known of it is noted before."""
-        from workbench.kernels.packing import packed_pieces
-
         fact = {"layer": name, "error": round(result.relative_error, 6), "damp": result.damp, "notes": result.notes}
-        version = self._calibration.version
         self.facts[name] = fact
         self._journal.add(fact)
-        pieces = packed_pieces(result.codes, result.scales, result.zeros, result.g_idx, result.bits, version)
-        self._output.put(f"{name}.qweight", pieces)
+        self._output.put(f"{name}.qweight", result.pieces(self._calibration.version))
 
 
 def stored_tensors(folder: Path, groups: Sequence[Group], files: Sequence[OutputFile]) -> dict[str, TensorInfo]:

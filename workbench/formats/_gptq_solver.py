@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from workbench.kernels.gptq_settings import GptqSettings
     from workbench.kernels.hessian import Factor
 
-TOGETHER = 8192  # tokens added at a time to a Hessian on a device: adding is memory's work, and 2 GB of it each time
-
 
 class StepSolver:
     """GPTQ of the layers of one step, on the CPU.
@@ -98,6 +96,8 @@ class DeviceStepSolver:
         """Take what the layers read, ``[tokens, in]``, into account; before the first ``quantize``."""
         self._tokens += len(inputs)
         self._waiting.append(inputs)
+        from workbench.kernels.gptq_cuda_factor import TOGETHER
+
         if sum(map(len, self._waiting)) >= TOGETHER:
             self._add_waiting()
 

@@ -28,7 +28,7 @@ Example::
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -40,7 +40,7 @@ from workbench.kernels._gptq_rows import ERROR_ROWS, ROWS, Piece, groups_in_orde
 from workbench.kernels.gptq_grid import notes_on_scales
 from workbench.kernels.gptq_settings import GptqSettings
 from workbench.kernels.hessian import Factor, add_inputs, factorise, new_hessian
-from workbench.kernels.packing import PackedLayer, pack
+from workbench.kernels.packing import PackedLayer, pack, packed_pieces
 from workbench.processors import available_processors
 from workbench.workers import Workers
 
@@ -83,6 +83,10 @@ class GptqResult:
             ValueError: sizes that do not fill whole words of 32 bits.
         """
         return pack(self.codes, self.scales, self.zeros, self.g_idx, self.bits)
+
+    def pieces(self, version: int) -> Iterator[NDArray[np.generic]]:
+        """The same in pieces, in the order in which they are written; see ``packing.packed_pieces``."""
+        return packed_pieces(self.codes, self.scales, self.zeros, self.g_idx, self.bits, version)
 
     def rows(self, part: slice) -> NDArray[np.float32]:
         """Some rows of the weights that the codes stand for: ``scales * (codes - zeros)``, just as readers compute."""

@@ -22,6 +22,7 @@ Example::
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,8 @@ from workbench.kernels.hessian import BLOCK, Factor
 from workbench.kernels.packing import PackedLayer
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
 WIDE = 1024  # columns whose products with all columns before them are taken at once
@@ -72,6 +75,11 @@ class DeviceResult:
     def packed(self) -> PackedLayer:
         """As checkpoints store it (``packing.py``): packed on the device at each call, in the CPU's memory."""
         return pack_on_device(self.codes, self.scales, self.zeros, self.g_idx, self.bits)
+
+    def pieces(self, version: int) -> Iterator[NDArray[np.generic]]:
+        """The same, of a version of the layout, in the order in which it is written."""
+        packed = pack_on_device(self.codes, self.scales, self.zeros, self.g_idx, self.bits, version)
+        yield from (packed.qweight, packed.qzeros, packed.scales, packed.g_idx)
 
     def write_to(self, weight: Tensor) -> None:
         """Put what the codes stand for into the layer's parameter, some rows at a time."""

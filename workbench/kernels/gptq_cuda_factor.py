@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 TILE = 1024  # columns of the factor found at a time: products this deep run near a device's peak
 PANEL = 4096  # rows of the Hessian summed at a time; a seventh of the whole square is computed beyond the triangle
 
+TOGETHER = (
+    8192  # tokens to add at a time: adding is memory's work, 2 GB of it for the widest Hessian, whatever their number
+)
+
 
 @contextmanager
 def full_float32() -> Iterator[None]:

@@ -11,31 +11,35 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from workbench.kernels.packing import WORD, PackedLayer
+from workbench.kernels.packing import WORD, PackedLayer, stored_less
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-def pack_on_device(codes: Tensor, scales: Tensor, zeros: Tensor, g_idx: Tensor, bits: int) -> PackedLayer:
-    """A quantized layer in version 1 of the layout, in the CPU's memory.
+def pack_on_device(
+    codes: Tensor, scales: Tensor, zeros: Tensor, g_idx: Tensor, bits: int, version: int = 1
+) -> PackedLayer:
+    """A quantized layer in the layout, in the CPU's memory.
 
     Args:
         codes: ``(out, in)`` uint8, each below ``2**bits``.
         scales: ``(out, groups)`` float16.
-        zeros: ``(out, groups)`` uint8, each at least 1.
+        zeros: ``(out, groups)`` uint8, each at least 1 in version 1.
         g_idx: ``(in,)``.
         bits: 2, 3, 4 or 8.
+        version: of the layout.
 
     Raises:
-        ValueError: sizes are not multiples of 32, or a zero is 0.
+        ValueError: sizes are not multiples of 32, or a zero cannot be stored.
     """
     import numpy as np
 
-    if bool((zeros < 1).any()):
+    less = stored_less(version)
+    if bool((zeros < less).any()):
         raise ValueError("a zero point of 0 cannot be stored in version 1 of the GPTQ layout")
     qweight = _pack_rows(codes.t().contiguous(), bits)
-    qzeros = _pack_rows(zeros - 1, bits).t().contiguous()
+    qzeros = _pack_rows(zeros - less, bits).t().contiguous()
     parts = (qweight, qzeros, scales.t().contiguous(), g_idx.int())
     return PackedLayer(*(np.ascontiguousarray(part.cpu().numpy()) for part in parts))
 

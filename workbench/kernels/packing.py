@@ -147,13 +147,13 @@ def _packed_codes(codes: NDArray[np.uint8], bits: int) -> Iterator[NDArray[np.in
 
 def _packed_zeros(zeros: NDArray[np.uint8], bits: int, version: int) -> NDArray[np.int32]:
     """``qzeros`` of zeros ``(out, groups)``."""
-    stored_less = np.uint8(_stored_less(version))
-    if zeros.size and int(zeros.min()) < stored_less:
+    less = np.uint8(stored_less(version))
+    if zeros.size and int(zeros.min()) < less:
         raise ValueError("a zero point of 0 cannot be stored in version 1 of the GPTQ layout")
-    return np.ascontiguousarray(pack_rows(zeros - stored_less, bits).T)
+    return np.ascontiguousarray(pack_rows(zeros - less, bits).T)
 
 
-def _stored_less(version: int) -> int:
+def stored_less(version: int) -> int:
     """What a stored zero lacks."""
     return {1: 1, 2: 0}[version]
 
@@ -163,7 +163,7 @@ def unpack(
 ) -> tuple[NDArray[np.uint8], NDArray[np.float16], NDArray[np.uint8]]:
     """Codes ``(out, in)``, scales ``(out, groups)`` and zeros ``(out, groups)`` of a stored layer."""
     codes = unpack_rows(layer.qweight, bits).T
-    zeros = unpack_rows(np.ascontiguousarray(layer.qzeros.T), bits) + np.uint8(_stored_less(version))
+    zeros = unpack_rows(np.ascontiguousarray(layer.qzeros.T), bits) + np.uint8(stored_less(version))
     return codes, layer.scales.T, zeros
 
 
