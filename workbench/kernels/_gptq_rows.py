@@ -59,9 +59,8 @@ class Piece:
         self._settings = settings
         self._every = every
         rows, columns = weight.shape
-        order = factor.order.numpy()
-        self._reordered = not np.array_equal(order, np.arange(columns))
-        self._groups = groups_in_order(order, settings)
+        self._reordered = factor.reordered
+        self._groups = groups_in_order(factor.order.numpy(), settings)
         self._group = columns if settings.group_size == -1 else settings.group_size
         self._static = settings.static_groups or self._group == columns
         self.codes = np.empty((rows, columns), dtype=np.uint8)
@@ -140,7 +139,7 @@ class Piece:
         import torch
 
         values = self._weight[:, self._factor.order[places] if self._reordered else places].float().contiguous()
-        if not bool(torch.isfinite(values).all()):
+        if not bool(torch.isfinite(values.sum())) and not bool(torch.isfinite(values).all()):
             raise WorkbenchError("a weight is NaN or infinity: the checkpoint is damaged; fetch it again")
         return values
 

@@ -55,6 +55,11 @@ class Factor:
     damp: float
     notes: tuple[str, ...] = ()
 
+    @property
+    def reordered(self) -> bool:
+        """Whether the order is another than the columns' own."""
+        return bool((self.order[1:] < self.order[:-1]).any())
+
 
 def new_hessian(inputs: int) -> Tensor:
     """An empty Hessian ``(inputs, inputs)``."""
