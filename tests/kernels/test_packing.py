@@ -75,6 +75,28 @@ def test_words_are_one_little_endian_stream_of_bits(bits):
     np.testing.assert_array_equal(unpack_rows(pack_rows(codes, bits), bits), codes)
 
 
+@given(layers(), st.integers(1, 5))
+@settings(max_examples=60, deadline=None)
+def test_codes_are_packed_as_their_transposed_would_be(layer, wide):
+    """Straight from rows of outputs, in pieces: the plain way's words."""
+    bits, codes, scales, zeros, _ = layer
+    codes = np.tile(codes, (1, 5 * wide))  # up to 640 inputs: more than are packed at a time
+    *pieces, _, _, g_idx = packed_pieces(codes, scales, zeros, np.zeros(codes.shape[1], np.int32), bits)
+    np.testing.assert_array_equal(np.concatenate(pieces), pack_rows(np.ascontiguousarray(codes.T), bits))
+    np.testing.assert_array_equal(
+        pack(codes[:, ::-1][:, ::-1], scales, zeros, g_idx, bits).qweight, np.concatenate(pieces)
+    )
+
+
+@pytest.mark.parametrize(("inputs", "top"), [(31, 1), (544, 16)])
+def test_codes_that_do_not_fit_are_refused(inputs, top):
+    codes = np.zeros((32, inputs), np.uint8)
+    codes[-1, -1] = top
+    ones = np.ones((32, 1))
+    with pytest.raises(ValueError, match="cannot be packed"):
+        pack(codes, ones.astype(np.float16), ones.astype(np.uint8), np.zeros(inputs, np.int32), 4)
+
+
 def test_zeros_are_stored_minus_one():
     """The value every symmetric 4-bit checkpoint on the Hub holds: zero point 8, stored as 7."""
     ones = np.ones((32, 1))

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.kernels._packing_words import pack_transposed
+
 WORD = 32
 BITS = (2, 3, 4, 8)
 VERSIONS = {"gptq": 1, "gptq_v2": 2}  # by the name that configs give them
@@ -141,8 +143,15 @@ def packed_pieces(
 
 def _packed_codes(codes: NDArray[np.uint8], bits: int) -> Iterator[NDArray[np.int32]]:
     """``qweight`` of codes ``(out, in)``, some rows of it at a time."""
-    for first in range(0, codes.shape[1], _PIECE_INPUTS):
-        yield pack_rows(np.ascontiguousarray(codes[:, first : first + _PIECE_INPUTS].T), bits)
+    outputs, inputs = codes.shape
+    if not fills_words(inputs, bits):
+        raise ValueError(f"codes of {inputs} inputs cannot be packed in {bits} bits: they fill no whole words")
+    rows = np.ascontiguousarray(codes)
+    for first in range(0, inputs, _PIECE_INPUTS):
+        words = np.empty((min(_PIECE_INPUTS, inputs - first) * bits // WORD, outputs), np.uint32)
+        if not pack_transposed(rows, first, bits, words):
+            raise ValueError(f"codes up to {codes.max()} cannot be packed in {bits} bits")
+        yield words.view(np.int32)
 
 
 def _packed_zeros(zeros: NDArray[np.uint8], bits: int, version: int) -> NDArray[np.int32]:
