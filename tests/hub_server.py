@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+REVISIONS = ("main", "v1", COMMIT)
 WEIGHTS = (".safetensors", ".bin")
 
 
@@ -21,7 +23,7 @@ class Request:
 
 
 class Hub(ThreadingHTTPServer):
-    """Serves one folder as ``org/model``, branch ``main`` and tag ``v1``.
+    """Serves one folder as model or data set ``org/model``, branch ``main`` and tag ``v1``.
 
     Attributes:
         sent: bytes of weights sent.
@@ -33,9 +35,10 @@ class Hub(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, datasets: bool = False) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.folder = folder
+        self.files, self.api = ("/datasets", "/api/datasets") if datasets else ("", "/api/models")
         self.sent = 0
         self.requests: list[Request] = []
         self.token: str | None = None
@@ -68,17 +71,18 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer()
 
     def _answer(self) -> None:
-        path, prefix = self.path.split("?")[0], "/org/model/resolve/"
+        path, prefix = unquote(self.path.split("?")[0]), f"{self.server.files}/org/model/resolve/"
         name = path.removeprefix(prefix).partition("/")[2] if path.startswith(prefix) else path
         first, last = self._range()
         self.server.requests.append(Request(self.command, name, first))
-        if not path.startswith(("/org/model/", "/api/models/org/model")):
+        if not path.startswith((f"{self.server.files}/org/model/", f"{self.server.api}/org/model")):
             return self._refuse(404, "RepoNotFound")
         if self.server.token and self.headers.get("Authorization") != f"Bearer {self.server.token}":
             return self._refuse(401, "GatedRepo")
         if path.startswith("/api/"):
-            return self._api(path)
-        if path.removeprefix(prefix).partition("/")[0] not in ("main", "v1", COMMIT):
+            revision = path.partition("/revision/")[2]
+            return self._api(path) if revision in ("", *REVISIONS) else self._refuse(404, "RevisionNotFound")
+        if path.removeprefix(prefix).partition("/")[0] not in REVISIONS:
             return self._refuse(404, "RevisionNotFound")
         file = self.server.folder / name
         return self._file(file, first, last) if file.is_file() else self._refuse(404, "EntryNotFound")
@@ -91,9 +95,10 @@ class _Handler(BaseHTTPRequestHandler):
         return int(first), int(last) if last else None
 
     def _api(self, path: str) -> None:
-        files = sorted(path.name for path in self.server.folder.iterdir())
+        folder = self.server.folder
+        files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
         if "/tree/" in path:
-            sizes = {name: (self.server.folder / name).stat().st_size for name in files}
+            sizes = {name: (folder / name).stat().st_size for name in files}
             listing: Any = [{"type": "file", "path": name, "size": sizes[name], "oid": "0" * 40} for name in files]
         else:
             listing = {"id": "org/model", "sha": COMMIT, "siblings": [{"rfilename": name} for name in files]}

@@ -12,6 +12,7 @@ import pytest
 
 from workbench import catalog
 from workbench.artifact import open_artifact
+from workbench.calibration import CalibrationTexts
 from workbench.checkpoint import open_checkpoint
 from workbench.convert import convert
 from workbench.errors import StorageError, WorkbenchError
@@ -96,7 +97,7 @@ def test_the_key_changes_with_source_recipe_prompt_and_calibration(checkpoint):
     keys = {
         job.key("a"),
         job.key("b"),
-        dataclasses.replace(job, calibration=["x"]).key("a"),
+        dataclasses.replace(job, calibration=CalibrationTexts("x", ("x",))).key("a"),
         make_job(dataclasses.replace(checkpoint, prompt_name="v1"), job.recipe).key("a"),
         make_job(checkpoint, job.recipe.model_copy(update={"name": "other"})).key("a"),
     }
@@ -174,6 +175,7 @@ import json, os, random, shutil, signal, sys, time
 from pathlib import Path
 from workbench import catalog
 from workbench.artifact import sha256_file
+from workbench.calibration import CalibrationTexts
 from workbench.checkpoint import open_checkpoint
 from workbench.making import make_artifact
 

@@ -1,20 +1,22 @@
-"""What a model is shown: questions in its own prompt, and the calibration texts made of them."""
+"""What a model is shown: questions in its own prompt, and with their answers, to calibrate on."""
 
 from __future__ import annotations
 
 from workbench.checkpoint import Checkpoint
-from workbench.nano import DATA_DIR
-from workbench.questions import QuestionSet, load_question_set
+from workbench.prompt import Prompt
+from workbench.questions import QuestionSet
 
 
 def prompts(checkpoint: Checkpoint, asked: QuestionSet) -> list[str]:
     """What the model is shown for each question."""
-    prompt = checkpoint.prompt
+    return _rendered(checkpoint.prompt, asked)
+
+
+def answered(prompt: Prompt, asked: QuestionSet) -> list[str]:
+    """Each question as the model is shown it, with its SQL and what ends an answer."""
+    end = f"\n{prompt.stop[0]}"
+    return [text + q.query + end for text, q in zip(_rendered(prompt, asked), asked.questions, strict=True)]
+
+
+def _rendered(prompt: Prompt, asked: QuestionSet) -> list[str]:
     return [prompt.render(asked.schema(q.db_name), q.question, q.instructions) for q in asked.questions]
-
-
-def calibration_texts(checkpoint: Checkpoint) -> list[str]:
-    """The bundled training questions with their answers, in the model's own prompt."""
-    asked = load_question_set(DATA_DIR / "calibration.csv")
-    end = f"\n{checkpoint.prompt.stop[0]}"
-    return [text + q.query + end for text, q in zip(prompts(checkpoint, asked), asked.questions, strict=True)]

@@ -18,6 +18,7 @@ from workbench.cli_evaluate import evaluate
 from workbench.cli_options import (
     PATH,
     beams_option,
+    calibration_options,
     database_url_option,
     databases_option,
     model_options,
@@ -80,6 +81,7 @@ cli.add_command(report_page)
 )
 @click.option("--log-weights", is_flag=True, help="Upload the weights to MLflow, not only their digests.")
 @threads_option
+@calibration_options
 @click.option(
     "--divergence",
     type=click.IntRange(min=0),
@@ -123,6 +125,7 @@ def build(
 @click.option("--recipe", required=True, help="Recipe name or YAML file (see: workbench recipes).")
 @click.option("--out", type=PATH, required=True, help="Folder the artifact will be: a new one, or an older artifact's.")
 @threads_option
+@calibration_options
 @click.option("--check", is_flag=True, help="Then run it in its engine and compare it with its source.")
 def convert(recipe: str, out: Path, threads: int | None, **options: Any) -> None:
     """Convert a model by one recipe: this stage alone, without evaluation or MLflow.

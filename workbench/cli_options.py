@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +74,36 @@ databases_option = click.option(
     help="Folder of the questions' databases, such as a defog-data checkout. Default: beside the questions, "
     "then the installed defog-data.",
 )
+_calibration = click.option(
+    "--calibration",
+    metavar="SOURCE",
+    help="Texts to fit quantized weights to: questions as for --questions, a text, JSON Lines, CSV or Parquet file, or "
+    "a Hub data set owner/name[@revision][:part]. Default: the bundled training questions.",
+)
+_calibration_memory = click.option(
+    "--calibration-memory",
+    type=click.FloatRange(min=0),
+    help="GiB of memory for those texts on their way through the model; what takes more is kept on the disk. "
+    "Default: 2.",
+)
+
+
+def calibration_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Two options that reach the command as one ``calibration``."""
+
+    @wraps(command)
+    def called(calibration: str | None, calibration_memory: float | None, **options: Any) -> Any:
+        from workbench.calibration import CalibrationRequest
+
+        request = CalibrationRequest(calibration)
+        if calibration_memory is not None:
+            request = replace(request, memory=int(calibration_memory * (1 << 30)))
+        return command(calibration=request, **options)
+
+    both: Callable[..., Any] = combine(_calibration, _calibration_memory)(called)
+    return both
+
+
 threads_option = click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: all cores.")
 beams_option = click.option(
     "--beams",

@@ -38,6 +38,10 @@ class ArtifactError(WorkbenchError):
     """An artifact that is missing, incomplete or does not match its manifest."""
 
 
+class CalibrationError(WorkbenchError):
+    """A source of calibration texts that is not there, or holds none that can be read."""
+
+
 class UnsupportedWorkloadError(WorkbenchError):
     """A batch, a beam search or a length that an engine or an artifact cannot do; the message says why."""
 

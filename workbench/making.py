@@ -19,7 +19,7 @@ from typing import Any
 
 from workbench import __version__
 from workbench.artifact import Artifact, Manifest, known_files, open_artifact, seal, sha256_json
-from workbench.asking import calibration_texts
+from workbench.calibration import CalibrationRequest, CalibrationTexts, load_calibration
 from workbench.catalog import get_format
 from workbench.checkpoint import Checkpoint
 from workbench.errors import ArtifactError, PrerequisiteError
@@ -48,14 +48,14 @@ class Job:
         recipe: with options completed.
         weights: the recipe's format.
         options: the recipe's, typed by the format.
-        calibration: full training texts, for formats that want them.
+        calibration: full training texts, for formats that want them; ``None`` for others.
     """
 
     checkpoint: Checkpoint
     recipe: Recipe
     weights: Format[Options]
     options: Options
-    calibration: Sequence[str]
+    calibration: CalibrationTexts | None
 
     def key(self, source: str) -> str:
         """Digest of the work on a source of this digest (or identity)."""
@@ -65,17 +65,22 @@ class Job:
                 "prompt": self.checkpoint.prompt.name,
                 "recipe": self.recipe.model_dump(mode="json", exclude={"description", "backends", "default", "accept"}),
                 "tools": tool_versions(self.weights.libraries),
-                "calibration": sha256_json(list(self.calibration)),
+                "calibration": self.calibration.digest if self.calibration else sha256_json([]),
             }
         )
 
 
-def make_job(checkpoint: Checkpoint, recipe: Recipe) -> Job:
+def make_job(checkpoint: Checkpoint, recipe: Recipe, calibration: str | None = None) -> Job:
     """Check that a recipe can convert a checkpoint here, and gather what it takes.
+
+    Args:
+        checkpoint: the source.
+        recipe: with options completed.
+        calibration: where the texts are from, for formats that want them; see ``load_calibration``.
 
     Raises:
         PrerequisiteError: a library is missing.
-        WorkbenchError: the format cannot hold this model.
+        WorkbenchError: the format cannot hold this model, or there are no calibration texts.
     """
     weights = get_format(recipe.format)
     missing = missing_library(weights.requires)
@@ -84,12 +89,17 @@ def make_job(checkpoint: Checkpoint, recipe: Recipe) -> Job:
     weights.check_architecture(checkpoint)
     options = weights.options_model.model_validate(recipe.options)
     weights.predicted_bytes(checkpoint, options)  # what cannot be converted is refused here, from the headers alone
-    texts = calibration_texts(checkpoint) if weights.wants_calibration(options) else ()
+    texts = load_calibration(calibration, checkpoint.prompt) if weights.wants_calibration(options) else None
     return Job(checkpoint, recipe, weights, options, texts)
 
 
 def make_artifact(
-    checkpoint: Checkpoint, recipe: Recipe, final: Path, listener: Listener = SILENT, threads: int = 0
+    checkpoint: Checkpoint,
+    recipe: Recipe,
+    final: Path,
+    listener: Listener = SILENT,
+    threads: int = 0,
+    calibration: CalibrationRequest | None = None,
 ) -> Made:
     """Convert, go on with what was begun, or keep an equal artifact that is already there.
 
@@ -99,12 +109,14 @@ def make_artifact(
         final: folder the artifact will bear.
         listener: hears the progress.
         threads: to convert with; 0 means one per processor. The bytes do not depend on it.
+        calibration: on which texts, for formats that want some; default the bundled questions.
 
     Raises:
         StorageError: the disk is full or may not be written; what is finished is kept for the next run.
         WorkbenchError: the format refuses the checkpoint.
     """
-    job = make_job(checkpoint, recipe)
+    calibration = calibration or CalibrationRequest()
+    job = make_job(checkpoint, recipe, calibration.source)
     check_ours(final, known_files)
     with locked(final, listener.note):
         present = _present(job, final)
@@ -117,19 +129,22 @@ def make_artifact(
             needed = job.weights.predicted_bytes(checkpoint, job.options)
             needed += job.weights.working_bytes(checkpoint, job.options)
             check_space(final.parent, needed, folder_bytes(stage.folder))
-            _convert(job, stage, listener, threads or available_processors())
+            context = ConversionContext(
+                calibration=job.calibration.texts if job.calibration else (),
+                progress=lambda done, total, what: listener.advance(what, done, total),
+                threads=threads or available_processors(),
+                journal=stage.journal,
+                calibration_memory=calibration.memory,
+            )
+            _convert(job, stage, listener, context)
     return Made(open_artifact(final), time.perf_counter() - started)
 
 
-def _convert(job: Job, stage: Stage, listener: Listener, threads: int) -> None:
+def _convert(job: Job, stage: Stage, listener: Listener, context: ConversionContext) -> None:
     """Fill the stage's folder and seal it."""
-    context = ConversionContext(
-        calibration=job.calibration,
-        progress=lambda done, total, what: listener.advance(what, done, total),
-        threads=threads,
-        journal=stage.journal,
-    )
     details = job.weights.convert(job.checkpoint, job.options, stage.folder, context)
+    if job.calibration:
+        details["calibration"] |= {"source": job.calibration.source, "texts_sha256": job.calibration.digest}
     for line in job.weights.remarks(details):
         listener.note(line)
     seal(stage.folder, _manifest(job, stage.folder, details), context.digests)

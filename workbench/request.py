@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from workbench.calibration import CalibrationRequest
 from workbench.nano import DATA_DIR, MODEL_NAME
 from workbench.questions import QuestionSet, load_question_set
 
@@ -35,6 +36,7 @@ class BuildRequest:
         threads: CPU threads; 0 means all cores.
         again: run and score everything anew, though nothing has changed.
         divergence: questions over which next-token distributions are compared with the reference's; 0 compares none.
+        calibration: the texts to fit weights to, for recipes that look at any.
     """
 
     profile: str
@@ -55,6 +57,7 @@ class BuildRequest:
     threads: int = 0
     again: bool = False
     divergence: int = 64
+    calibration: CalibrationRequest = field(default_factory=CalibrationRequest)
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ class ConvertRequest:
         prompt: name of the prompt the model was trained on; ``None`` lets the model's name tell.
         threads: 0 means one per processor.
         check: run the artifact in its engine and compare it with its source.
+        calibration: the texts to fit weights to, for recipes that look at any.
     """
 
     recipe: str
@@ -78,6 +82,7 @@ class ConvertRequest:
     prompt: str | None = None
     threads: int = 0
     check: bool = False
+    calibration: CalibrationRequest = field(default_factory=CalibrationRequest)
 
 
 def question_sets(

@@ -39,7 +39,14 @@ def convert_all(work: Work) -> dict[str, Outcome[Made]]:
         work.listener.step(f"Convert {name}")
         final = work.folder / name
         try:
-            one = make_artifact(work.checkpoint, planned.recipe, final, work.listener, work.request.threads)
+            one = make_artifact(
+                work.checkpoint,
+                planned.recipe,
+                final,
+                work.listener,
+                work.request.threads,
+                work.request.calibration,
+            )
         except StorageError:
             raise
         except WorkbenchError as error:

@@ -114,7 +114,8 @@ def _calibration(manifest: Manifest) -> list[TrackedDataset]:
     if not isinstance(one, dict) or "sha256" not in one:
         return []
     facts = {"tokens": int(one["tokens"])} if "tokens" in one else {}
-    return [TrackedDataset("calibration", one["sha256"], "calibration", int(one["texts"]), "bundled", ("text",), facts)]
+    source = one.get("source", "bundled")
+    return [TrackedDataset("calibration", one["sha256"], "calibration", int(one["texts"]), source, ("text",), facts)]
 
 
 def _child(report: BuildReport, one: ArtifactReport, folder: Path, artifact: Artifact) -> TrackedRun:

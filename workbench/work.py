@@ -10,6 +10,7 @@ from pathlib import Path
 from workbench import catalog
 from workbench.artifact import sha256_json
 from workbench.asking import prompts
+from workbench.calibration import load_calibration
 from workbench.checkpoint import Checkpoint, open_checkpoint, peek_checkpoint
 from workbench.conformance import TEXTS, golden_prompts
 from workbench.conformance import VERSION as CONFORMANCE_VERSION
@@ -105,10 +106,11 @@ class Work:
         digest = self.checkpoint.known_digest()
         if digest is None:
             return None
+        calibration = self.request.calibration.source
         return sha256_json(
             {
                 "plan": decision(self.plan),
-                "jobs": [make_job(self.checkpoint, row.recipe).key(digest) for row in self.plan.chosen],
+                "jobs": [make_job(self.checkpoint, row.recipe, calibration).key(digest) for row in self.plan.chosen],
                 "engines": [engine_name(row) for row in self.plan.chosen],
                 "questions": [[one.name, one.digest] for one in self.sets],
                 "beams": self.request.beams,
@@ -144,6 +146,8 @@ def prepare(request: BuildRequest, listener: Listener) -> Work:
     profile = catalog.get_profile(request.profile)
     recipes = catalog.get_recipes(request.recipes)
     peeked = peek_checkpoint(request.model, request.revision)
+    if request.calibration.source:
+        load_calibration(request.calibration.source, dataclasses.replace(peeked, prompt_name=request.prompt).prompt)
     sets = question_sets(request.questions, request.limit, request.databases)
     plan = make_plan(peeked, profile, recipes, request.context, beams=request.beams)
     listener.step(f"Plan: {peeked.id} on {profile.name} ({profile.title}), {plan.context} tokens of context")
