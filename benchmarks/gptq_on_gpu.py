@@ -74,9 +74,9 @@ def described(record: dict[str, Any]) -> str:
         return f"block {record['block']:2}  {sum(seconds.values()):7.2f} s  {parts}  at {record['at_s']:6.1f} s{peak}"
     if kind == "small layer":
         how = record["settings"]
-        flags = [flag for flag in ("symmetric", "desc_act", "static_groups") if how[flag]]
+        flags = [how["scales"], *(flag for flag in ("symmetric", "desc_act", "static_groups") if how[flag])]
         return (
-            f"small layer  {how['bits']} bits  group {how['group_size']:3}  {' '.join(flags) or 'asymmetric':24}  "
+            f"small layer  {how['bits']} bits  group {how['group_size']:3}  {' '.join(flags):40}  "
             f"error {record['relative_error']:.6f}  in float64 {record['reference_error']:.6f}  "
             f"equal codes {record['equal_codes']:.4f}"
         )

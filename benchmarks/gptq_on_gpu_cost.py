@@ -5,11 +5,11 @@ Operations of a block's linear layers (m outputs, n inputs) over T tokens, a mul
     forward     2 m n T each; the MLP's first part twice, for its inner activations are not kept
     Hessian     n^2 T for each step, by the upper triangle, and a few per cent that its panels add
     factor      n^3 / 3 for each step
-    columns     m n^2 each, and as much of the error's 1,024 rows, twice
+    columns     m n^2 each, and as much of the error's 512 rows, twice
 
 The first two multiply bfloat16 on tensor cores, the others float32 on plain ones. The rates below are supposed: six
 tenths of an H100's data sheet (989 and 67 TFLOP/s, SXM). What moves data without computing (attention's softmax, GELU,
-norms, adding panels to the Hessian) and what launches kernels is left out, so the truth is slower.
+norms, adding panels to the Hessian), what searches scales and what launches kernels is left out: the truth is slower.
 
 Memory of StarCoder-15B with 128 x 2,048 tokens in bfloat16, in GB (10^9 bytes):
 
@@ -17,11 +17,12 @@ Memory of StarCoder-15B with 128 x 2,048 tokens in bfloat16, in GB (10^9 bytes):
     what attention leaves behind, or outputs        3.22
     weights of a block                              0.76
     Hessian, factorised in place                    2.42      24,576 squared x 4 bytes
+    copy of the Hessian, to order its columns       2.42      for a moment, after the inputs were added
     panel of the Hessian on its way                 0.40      while inputs are added
     8,192 tokens' inner activations, twice          0.81      likewise
-    the layer in float32, and its codes             0.76      while columns are rounded, after the two above are gone
+    the layer in float32, and its codes             0.76      while columns are rounded
     ----------------------------------------------------
-    most at a time                                 10.8       of 20 GiB = 21.5
+    most at a time                                 12.0       of 20 GiB = 21.5
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ from dataclasses import dataclass
 
 from workbench.architecture import MODULES
 from workbench.checkpoint import Checkpoint
-from workbench.kernels.gptq_cuda_factor import PANEL
+from workbench.kernels._gptq_rows import ERROR_ROWS
+from workbench.kernels.gptq_cuda_factor import PANEL, TOGETHER
 
 TENSOR_FLOPS_PER_S = 600e12
 PLAIN_FLOPS_PER_S = 40e12
-ERROR_ROWS = 1024
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,6 @@ def predict(checkpoint: Checkpoint, tokens: int) -> Cost:
 def _peak_bytes(layers: list[tuple[int, ...]], tokens: int) -> float:
     width, widest = min(n for _, n in layers), max(n for _, n in layers)
     states, weights = 2 * 2 * tokens * width, 2 * sum(rows * columns for rows, columns in layers)
-    adding = 4 * min(PANEL, widest) * widest + 2 * 2 * 8192 * widest
+    adding = 4 * min(PANEL, widest) * widest + 2 * 2 * TOGETHER * widest
     rounding = max(5 * rows * columns for rows, columns in layers)
-    return states + weights + 4 * widest**2 + max(adding, rounding)
+    return states + weights + 4 * widest**2 + max(4 * widest**2, adding, rounding)

@@ -21,6 +21,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -41,13 +42,16 @@ from workbench.workers import Workers
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 PARTS = ("weights", "forward", "hessian", "factor", "columns", "pack")
+PAPERS = partial(GptqSettings, desc_act=False, static_groups=False, scales="range")
 SMALL_LAYERS = (
     GptqSettings(4, 128),
-    GptqSettings(4, 128, desc_act=True),
-    GptqSettings(4, 128, symmetric=False, desc_act=True, static_groups=True),
     GptqSettings(3, 64, symmetric=False),
-    GptqSettings(2, 32),
-    GptqSettings(8, -1),
+    PAPERS(4, 128),
+    PAPERS(4, 128, desc_act=True),
+    PAPERS(4, 128, symmetric=False, desc_act=True, static_groups=True),
+    PAPERS(3, 64, symmetric=False),
+    PAPERS(2, 32),
+    PAPERS(8, -1),
 )
 
 
@@ -171,7 +175,10 @@ def small_layers(device: str, width: int, tokens: int) -> Iterator[dict[str, Any
         solver = DeviceStepSolver(settings, width, device)
         solver.add(inputs)
         result = solver.quantize(weight)
-        codes, rounded = paper(weight, hessian, settings)
+        grids = (
+            (result.scales, result.zeros) if settings.static_groups else None
+        )  # what was searched is not judged here
+        codes, rounded = paper(weight, hessian, settings, grids)
         yield {
             "kind": "small layer",
             "settings": asdict(settings),

@@ -15,14 +15,17 @@ from torch import Tensor
 
 from workbench.kernels.gptq_settings import GptqSettings
 
+Grid = tuple[Tensor, Tensor]
 
-def paper(weight: Tensor, hessian: Tensor, settings: GptqSettings) -> tuple[Tensor, Tensor]:
-    """Codes and rounded weights, both ``(out, in)``, of scales that span the range of each group.
+
+def paper(weight: Tensor, hessian: Tensor, settings: GptqSettings, grids: Grid | None = None) -> tuple[Tensor, Tensor]:
+    """Codes and rounded weights, both ``(out, in)``; scales span the range of each group.
 
     Args:
         weight: ``(out, in)``.
         hessian: ``X^T X``, float64, without inputs that are always zero.
-        settings: all of them but searched scales.
+        settings: all of them but how scales are searched.
+        grids: scales and zeros ``(out, groups)`` of static groups, where they were chosen otherwise.
     """
     work, columns = weight.double(), weight.shape[1]
     group = columns if settings.group_size == -1 else settings.group_size
@@ -30,6 +33,8 @@ def paper(weight: Tensor, hessian: Tensor, settings: GptqSettings) -> tuple[Tens
     if settings.desc_act:
         order = torch.argsort(hessian.diagonal(), descending=True, stable=True)
     static = [_spanning(part, settings) for part in work.split(group, 1)]
+    if grids:
+        static = list(zip(*(part.double().unbind(1) for part in grids), strict=True))
     work, hessian = work[:, order].clone(), hessian[order][:, order].clone()
     hessian.diagonal().add_(settings.damp * hessian.diagonal().mean())
     upper = torch.linalg.cholesky(torch.linalg.inv(hessian), upper=True)
@@ -48,7 +53,7 @@ def paper(weight: Tensor, hessian: Tensor, settings: GptqSettings) -> tuple[Tens
     return codes[:, place], rounded[:, place]
 
 
-def _spanning(values: Tensor, settings: GptqSettings) -> tuple[Tensor, Tensor]:
+def _spanning(values: Tensor, settings: GptqSettings) -> Grid:
     """Scales and zeros from minimum to maximum of each row; scales in float16, as stored."""
     top = 2**settings.bits - 1
     low, high = values.amin(1).clamp(max=0), values.amax(1).clamp(min=0)

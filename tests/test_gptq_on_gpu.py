@@ -34,9 +34,9 @@ def test_a_tiny_model_whole(device, tmp_path):
     )
     assert (found["blocks"], found["blocks_measured"], found["total_is"]) == (2, 2, "measured")
     kinds = [record["kind"] for record in found["records"]]
-    assert kinds == ["machine", *["small layer"] * 6, "predicted", "embed", "block", "block", "end"]
+    assert kinds == ["machine", *["small layer"] * 8, "predicted", "embed", "block", "block", "end"]
     assert printed.count("\nblock ") == 2
-    assert printed.count("small layer") == 6
+    assert printed.count("small layer") == 8
     for record in found["records"]:
         if record["kind"] == "small layer":
             assert record["relative_error"] == pytest.approx(record["reference_error"], rel=1e-2)
@@ -85,7 +85,7 @@ def test_a_process_that_hangs_is_killed_and_what_it_told_is_kept(tmp_path, capsy
 def test_predictions_for_the_true_shape(tmp_path):
     """The docstring's sum of bytes, below the limit, and seconds below the goal."""
     cost = predict(random_checkpoint("15b", tmp_path, "cpu"), 128 * 2048)
-    assert cost.peak_bytes == pytest.approx(10.8e9, rel=0.02)
+    assert cost.peak_bytes == pytest.approx(12.0e9, rel=0.02)
     assert cost.peak_bytes < 20 * GIB
     assert 40 * sum(cost.seconds.values()) < 300
     assert set(cost.seconds) == {"forward", "hessian", "factor", "columns"}

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from workbench.kernels.packing import WORD, PackedLayer, stored_less
+from workbench.kernels.packing import WORD, PackedLayer, fills_words, stored_less
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,7 +31,7 @@ def pack_on_device(
         version: of the layout.
 
     Raises:
-        ValueError: sizes are not multiples of 32, or a zero cannot be stored.
+        ValueError: codes do not fill whole words, or a zero cannot be stored.
     """
     import numpy as np
 
@@ -49,14 +49,16 @@ def _pack_rows(codes: Tensor, bits: int) -> Tensor:
     import torch
 
     rows, columns = codes.shape
+    if not fills_words(rows, bits):
+        raise ValueError(f"{rows} rows of codes cannot be packed in {bits} bits")
     if rows % WORD:
-        raise ValueError(f"{rows} rows of codes cannot be packed in words of {WORD} bits")
-    periods = codes.reshape(rows // WORD, WORD, columns)
-    words = torch.zeros(rows // WORD, bits, columns, dtype=torch.int32, device=codes.device)
+        codes = torch.nn.functional.pad(codes, (0, 0, 0, -rows % WORD))
+    periods = codes.reshape(-1, WORD, columns)
+    words = torch.zeros(len(periods), bits, columns, dtype=torch.int32, device=codes.device)
     for place in range(WORD):
         word, shift = divmod(place * bits, WORD)
         values = periods[:, place].int()
         words[:, word] |= values << shift
         if shift + bits > WORD:
             words[:, word + 1] |= values >> (WORD - shift)
-    return words.reshape(-1, columns)
+    return words.reshape(-1, columns)[: rows * bits // WORD]
