@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,7 @@ from workbench.architecture import MODULES
 from workbench.batches import STATE_BYTES, HiddenFolder, padded_tokens
 from workbench.block_run import BlockRun
 from workbench.checkpoint import Checkpoint
-from workbench.formats._gptq_solver import StepSolver
+from workbench.formats._gptq_refine import FloatStream, step_solver
 from workbench.formats._output import Output, OutputFile
 from workbench.formats._safetensors import Group
 from workbench.formats.base import ConversionContext
@@ -54,12 +55,14 @@ class Calibration:
         settings: bits, groups, order, scales and damping.
         key: digest of the work; what other work left behind is not used.
         version: of the layout.
+        refine: whether layers are aimed at the float model's outputs, and polished (``_gptq_refine.py``).
     """
 
     sequences: Sequence[Sequence[int]]
     settings: GptqSettings
     key: str
     version: int = 1
+    refine: bool = False
 
 
 class Quantizer:
@@ -99,7 +102,7 @@ class Quantizer:
 
     def run(self, context: ConversionContext) -> None:
         """Quantize what is left."""
-        hidden = self._hidden_folder(context.calibration_memory)
+        hidden = self._hidden_folder(context.calibration_memory, "hidden")
         room = context.calibration_memory - (0 if hidden else self._states_bytes())
         with Workers(context.threads) as workers:
             model = StreamedModel(self._checkpoint, workers, hidden=hidden)
@@ -107,27 +110,41 @@ class Quantizer:
             if begun == model.depth:
                 return
             batches = model.embed(self._calibration.sequences)
-            for place in range(hidden.restore(batches, begun) if hidden else 0, model.depth):
-                with model.block(place, self._stored_weights(place)) as block:
+            begin = hidden.restore(batches, begun) if hidden else 0
+            floats = self._float_stream(workers, context.calibration_memory, begin)
+            for place in range(begin, model.depth):
+                float_block: AbstractContextManager[BlockRun | None] = floats.block(place) if floats else nullcontext()
+                with float_block as float_run, model.block(place, self._stored_weights(place)) as block:
                     model.read_ahead(place + 1, but=self._finished_weights(place + 1))
                     block_run = model.block_run(block, batches, room)
                     for step in range(len(self._modules.steps)):
-                        self._quantize_step(workers, block, block_run, place, step)
+                        self._quantize_step(workers, block, (block_run, float_run), place, step)
                     if place + 1 < model.depth:
                         block_run.finish()
-                if hidden and place + 1 < model.depth:
-                    hidden.finish(place + 1)
+                        if hidden:
+                            hidden.finish(place + 1)
                 context.progress(place + 1, model.depth, "blocks")
 
-    def _hidden_folder(self, memory: int) -> HiddenFolder | None:
+    def _float_stream(self, workers: Workers, memory: int, place: int) -> FloatStream | None:
+        """The texts in the float model, in front of a block, where the layers are to be refined."""
+        if not self._calibration.refine:
+            return None
+        hidden = self._hidden_folder(memory, "float")
+        room = memory - (0 if hidden else self._states_bytes())
+        stream = FloatStream(self._checkpoint, self._calibration.sequences, workers, hidden, room)
+        stream.go_to(place)
+        return stream
+
+    def _hidden_folder(self, memory: int, name: str) -> HiddenFolder | None:
         """Where the texts' states go that would take more than so many bytes of memory."""
         if self._states_bytes() <= memory:
             return None
-        return HiddenFolder(self._scratch / "hidden", self._calibration.key)
+        return HiddenFolder(self._scratch / name, self._calibration.key)
 
     def _states_bytes(self) -> int:
         """Of a block's inputs, of its outputs, and of what attention leaves behind (``workbench/block_run.py``)."""
-        return STATE_BYTES * padded_tokens(self._calibration.sequences) * model_shape(self._checkpoint.config).hidden
+        states = STATE_BYTES * padded_tokens(self._calibration.sequences) * model_shape(self._checkpoint.config).hidden
+        return states * (2 if self._calibration.refine else 1)
 
     def clear(self) -> None:
         """Remove what was kept for another run; call when all is written."""
@@ -160,8 +177,15 @@ class Quantizer:
             weights[parameter] = torch.from_numpy(weight)
         return weights
 
-    def _quantize_step(self, workers: Workers, block: nn.Module, block_run: BlockRun, place: int, step: int) -> None:
-        """Layers that read the same input, from one Hessian."""
+    def _quantize_step(
+        self,
+        workers: Workers,
+        block: nn.Module,
+        runs: tuple[BlockRun, BlockRun | None],
+        place: int,
+        step: int,
+    ) -> None:
+        """Layers that read the same input, from one Hessian; ``runs`` are the quantized and the float block's."""
         layers = self._full_names(place, self._modules.steps[step])
         weights = {
             full_name: block.get_parameter(f"{name}.weight")
@@ -170,10 +194,8 @@ class Quantizer:
         }
         if not weights:
             return
-        solver = StepSolver(self._calibration.settings, next(iter(weights.values())).shape[1], workers)
-        for inputs in block_run.inputs(step):
-            solver.add(inputs)
-            del inputs  # else the last batch's would stay while the layers are solved
+        width = next(iter(weights.values())).shape[1]
+        solver = step_solver(self._calibration.settings, width, runs, step, workers)
         for full_name, weight in weights.items():
             result = solver.quantize(weight)
             result.write_to(weight)

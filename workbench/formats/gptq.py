@@ -66,6 +66,8 @@ class GptqOptions(Options):
         kernel: the kernel that a recipe promises; what it does not take is refused before anything is computed.
         checkpoint_format: ``gptq`` stores zeros minus one, ``gptq_v2`` as they are; default by ``symmetric``
             (``_gptq_layout.py`` tells why).
+        refine: ``none`` is GPTQ as published; ``layers`` aims each layer at the float model's outputs and polishes its
+            codes and scales (``_gptq_refine.py``), for the same size.
         calibration_samples: texts to calibrate on.
         calibration_tokens: most tokens of one text.
     """
@@ -80,6 +82,7 @@ class GptqOptions(Options):
     damp: float = Field(default=0.01, ge=0, le=1)
     kernel: Literal["none", "marlin"] = "none"
     checkpoint_format: Literal["gptq", "gptq_v2"] | None = None
+    refine: Literal["none", "layers"] = "none"
     calibration_samples: int = Field(default=128, ge=1)
     calibration_tokens: int = Field(default=1024, ge=8)
 
@@ -106,7 +109,8 @@ class Gptq(Format[GptqOptions]):
     def working_bytes(self, checkpoint: Checkpoint, options: GptqOptions) -> int:
         """At most: states of the calibration texts, which are files where they take much memory."""
         tokens = options.calibration_samples * min(options.calibration_tokens, checkpoint.context_length)
-        return STATE_BYTES * tokens * model_shape(checkpoint.config).hidden
+        streams = 1 if options.refine == "none" else 2
+        return streams * STATE_BYTES * tokens * model_shape(checkpoint.config).hidden
 
     def build_work(self, checkpoint: Checkpoint, options: GptqOptions, threads: int) -> BuildWork:
         """Counted in operations; see ``_build_work.py``."""
@@ -165,7 +169,8 @@ def _calibration(checkpoint: Checkpoint, options: GptqOptions, context: Conversi
         damp=options.damp,
     )
     key = sha256_json([checkpoint.identity, options.model_dump(mode="json"), sequences])
-    return Calibration(sequences, settings, key, VERSIONS[checkpoint_format(options)])
+    version = VERSIONS[checkpoint_format(options)]
+    return Calibration(sequences, settings, key, version, refine=options.refine != "none")
 
 
 def _details(
@@ -179,6 +184,7 @@ def _details(
         "desc_act": options.desc_act,
         "static_groups": options.static_groups,
         "scales": options.scales,
+        "refine": options.refine,
         "damp": max(fact["damp"] for fact in facts.values()),
         "relative_errors": {name: fact["error"] for name, fact in sorted(facts.items())},
         "notes": {name: list(fact["notes"]) for name, fact in facts.items() if fact["notes"]},
