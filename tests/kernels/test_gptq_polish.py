@@ -42,13 +42,13 @@ def damage(weight: torch.Tensor, result: GptqResult, hessian: np.ndarray) -> np.
     return ((error @ hessian) * error).sum(axis=1)
 
 
-@given(st.integers(0, 9), st.sampled_from([2, 3, 4]), st.sampled_from([32, 128, -1]), st.booleans(), st.booleans())
+@given(st.integers(0, 9), st.sampled_from([2, 3, 4]), st.sampled_from([32, 128, -1]), *[st.booleans()] * 3)
 @settings(max_examples=20, deadline=None)
-def test_damage_never_rises(seed: int, bits: int, group: int, symmetric: bool, desc_act: bool) -> None:
+def test_damage_never_rises(seed: int, bits: int, group: int, symmetric: bool, desc_act: bool, static: bool) -> None:
     weight, inputs = layer(seed)
     with Workers(2) as workers:
         factor = factor_of(inputs, workers, desc_act)
-        wanted = GptqSettings(bits, group, symmetric, desc_act)
+        wanted = GptqSettings(bits, group, symmetric, desc_act, static)
         before = quantize(weight, factor, wanted, workers)
         results = [before] + [polish(weight, before, factor, workers, sweeps) for sweeps in (1, 2, 8)]
     found = [damage(weight, one, damped(inputs)) for one in results]

@@ -11,13 +11,13 @@ with C the group's codes less zero. Each is set to its optimum in turn (coordina
 QuantEase, arXiv 2309.01885), so the damage never rises. H includes the damping, and G comes from the factor that GPTQ
 used: with H = U U^T and P = E U
 
-    G_block = P_later U_block^T,    P_later += (change of E in the block) U_block,
+    G_block = P U_block^T,    P += (change of E in the block) U_block,     U_block: the block's rows of U
 
-both large products; inside a block of columns (``BLOCK`` wide) the loop over codes is compiled. A sweep over all
-columns costs about what GPTQ's own pass does. Rows do not touch one another and go in pieces of fixed size.
+both large products; inside a block (``WIDTH`` columns, whole groups) the loop over codes is compiled. A sweep over all
+columns costs about what GPTQ's own pass does, and twice that where the columns of a group are not neighbours in the
+factor's order. Rows of the weights do not touch one another and go in pieces of fixed size.
 
-A scale is refitted where its group lies inside one block of columns: not for whole rows as one group, nor for static
-groups in another order.
+The scale of a whole row as one group stays: it would have to be refitted across blocks.
 
 Example::
 
@@ -27,7 +27,7 @@ Example::
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,12 +36,13 @@ from numpy.typing import NDArray
 from workbench.kernels._gptq_descent import improve_codes
 from workbench.kernels._gptq_rows import ROWS
 from workbench.kernels.gptq import GptqResult
-from workbench.kernels.hessian import BLOCK, Factor
+from workbench.kernels.hessian import Factor
 from workbench.workers import Workers
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+WIDTH = 128  # columns of a block; every group size divides it
 SWEEPS = 8  # at most; most layers stand still before
 
 
@@ -59,9 +60,13 @@ def polish(weight: Tensor, result: GptqResult, factor: Factor, workers: Workers,
         A result of the same groups and zeros, whose damage ``tr(E (H + D) E^T)`` is not greater, with its relative
         error. Scales stay such as float16 stores, of their former sign.
     """
-    corners = list(workers.map(lambda block: _corner(factor, block), _blocks(len(factor.order))))
+    blocks = _blocks(factor, result.g_idx)
+    corners = list(workers.map(lambda block: _corner(factor, block), blocks))
+    corners_of = list(zip(blocks, corners, strict=True))
     parts = [slice(first, min(first + ROWS, len(weight))) for first in range(0, len(weight), ROWS)]
-    pieces = list(workers.map(lambda part: _Rows(weight[part], result, part, factor).improve(corners, sweeps), parts))
+    pieces = list(
+        workers.map(lambda part: _Rows(weight[part], result, part, factor).improve(corners_of, sweeps), parts)
+    )
     damage, whole = (sum(piece.sums[which] for piece in pieces) for which in (0, 1))
     place = np.argsort(factor.order.numpy())
     return replace(
@@ -72,19 +77,52 @@ def polish(weight: Tensor, result: GptqResult, factor: Factor, workers: Workers,
     )
 
 
-def _blocks(columns: int) -> list[slice]:
-    return [slice(first, min(first + BLOCK, columns)) for first in range(0, columns, BLOCK)]
+@dataclass(frozen=True)
+class _Block:
+    """Some columns that are improved together.
+
+    Attributes:
+        columns: their places in the factor's order.
+        first: the first of these places.
+        groups: of each column, counted from 0.
+        used: the layer's numbers of these groups.
+        whole: whether all columns of these groups are here.
+    """
+
+    columns: NDArray[np.int64]
+    first: int
+    groups: NDArray[np.int64]
+    used: NDArray[np.int64]
+    whole: bool
 
 
-def _corner(factor: Factor, block: slice) -> Tensor:
-    """A block on the diagonal of the damped Hessian, ``(BLOCK, BLOCK)``."""
+def _blocks(factor: Factor, g_idx: NDArray[np.int32]) -> list[_Block]:
+    """All columns, group after group."""
+    groups = g_idx[factor.order.numpy()]
+    order = np.argsort(groups, kind="stable")
+    blocks = []
+    for first in range(0, len(order), WIDTH):
+        columns = order[first : first + WIDTH]
+        used, which = np.unique(groups[columns], return_inverse=True)
+        whole = int(np.isin(groups, used).sum()) == len(columns)
+        blocks.append(_Block(columns, int(columns.min()), which, used, whole))
+    return blocks
+
+
+def _corner(factor: Factor, block: _Block) -> Tensor:
+    """The block's rows and columns of the damped Hessian, ``(WIDTH, WIDTH)``."""
     strip = _strip(factor, block)
     return strip @ strip.t()
 
 
-def _strip(factor: Factor, block: slice) -> Tensor:
-    """Rows of U from the diagonal on; what lies below the diagonal does not count, and is set to zero."""
-    return factor.upper[block, block.start :].triu()
+def _strip(factor: Factor, block: _Block) -> Tensor:
+    """The block's rows of U, from its first column on; what lies below the diagonal does not count, and is zero."""
+    import torch
+
+    columns = torch.from_numpy(block.columns)
+    strip = factor.upper[columns, block.first :]
+    strip[torch.arange(block.first, factor.upper.shape[1]) < columns[:, None]] = 0
+    return strip
 
 
 class _Rows:
@@ -107,54 +145,56 @@ class _Rows:
         self._factor = factor
         self._weight = weight.float()[:, factor.order]
         self._groups = result.g_idx[order]
+        self._everything = np.arange(len(order))
         self._zeros = result.zeros[part].astype(np.float32)
         self._top = float((1 << result.bits) - 1)
         self.codes = result.codes[part][:, order]
         self.scales = result.scales[part].copy()
         self.sums = [0.0, 0.0]
 
-    def improve(self, corners: list[Tensor], sweeps: int) -> _Rows:
-        """Sweep over the columns until nothing changes; returns itself."""
-        blocks = _blocks(len(self._groups))
-        carried = self._through_factor(self._error(slice(None)))
+    def improve(self, blocks: list[tuple[_Block, Tensor]], sweeps: int) -> _Rows:
+        """Sweep over the blocks, each with its corner of the Hessian, until nothing changes; returns itself."""
+        carried = self._through_factor(self._error(self._everything), blocks)
         for _ in range(sweeps):
-            changed = [self._improve_block(*one, carried) for one in zip(blocks, corners, strict=True)]
+            changed = [self._improve_block(block, corner, carried) for block, corner in blocks]
             if not any(changed):
                 break
         added = self._factor.added
-        whole = self._through_factor(self._weight)
-        for which, (values, product) in enumerate(((self._error(slice(None)), carried), (self._weight, whole))):
+        whole = self._through_factor(self._weight, blocks)
+        ends = (self._error(self._everything), carried), (self._weight, whole)
+        for which, (values, product) in enumerate(ends):
             self.sums[which] = float(product.double().square().sum() - (values.double().square() @ added).sum())
         del self._weight
         return self
 
-    def _improve_block(self, block: slice, corner: Tensor, carried: Tensor) -> bool:
+    def _improve_block(self, block: _Block, corner: Tensor, carried: Tensor) -> bool:
         """One block's scales and codes; ``carried`` is E U and stays so. Tells whether anything changed."""
         strip = _strip(self._factor, block)
-        before = self._error(block)
-        gradient = carried[:, block.start :] @ strip.t()
-        for group in np.unique(self._groups[block]):
-            columns = np.flatnonzero(self._groups == group)
-            if len(columns) == columns[-1] - columns[0] + 1 and block.start <= columns[0] and columns[-1] < block.stop:
-                inside = slice(int(columns[0]) - block.start, int(columns[-1]) + 1 - block.start)
-                self._refit_scale(int(group), block, inside, gradient, corner)
-        used, which = np.unique(self._groups[block], return_inverse=True)
-        grid = (self.scales[:, used].astype(np.float32), which, self._top)
-        codes = np.ascontiguousarray(self.codes[:, block])
+        before = self._error(block.columns)
+        gradient = carried[:, block.first :] @ strip.t()
+        codes = np.ascontiguousarray(self.codes[:, block.columns])
+        if block.whole:
+            for place, group in enumerate(block.used):
+                self._refit_scale(group, codes, np.flatnonzero(block.groups == place), gradient, corner)
+        grid = (self.scales[:, block.used].astype(np.float32), block.groups, self._top)
         improve_codes(gradient.numpy(), corner.numpy(), grid, codes)
-        self.codes[:, block] = codes
-        change = self._error(block) - before
+        self.codes[:, block.columns] = codes
+        change = self._error(block.columns) - before
         if not bool(change.any()):
             return False
-        carried[:, block.start :].addmm_(change, strip)
+        carried[:, block.first :].addmm_(change, strip)
         return True
 
-    def _refit_scale(self, group: int, block: slice, inside: slice, gradient: Tensor, corner: Tensor) -> None:
-        """The best scale for the codes as they are, where float16 has a better one; the gradient follows."""
+    def _refit_scale(
+        self, group: int, codes: NDArray[np.uint8], inside: NDArray[np.int64], gradient: Tensor, corner: Tensor
+    ) -> None:
+        """The best scale for a group's codes as they are, where float16 has a better one; the gradient follows.
+
+        ``inside`` are the group's columns of the block, whose codes, gradient and corner are given.
+        """
         import torch
 
-        columns = slice(block.start + inside.start, block.start + inside.stop)
-        centred = torch.from_numpy(self.codes[:, columns].astype(np.float32) - self._zeros[:, group, None])
+        centred = torch.from_numpy(codes[:, inside].astype(np.float32) - self._zeros[:, group, None])
         bent = centred @ corner[inside]
         slope = (centred * gradient[:, inside]).sum(1).double()
         curve = (centred * bent[:, inside]).sum(1).double()
@@ -167,20 +207,20 @@ class _Rows:
         self.scales[:, group] = torch.where(good, new, old).numpy()
         gradient.addcmul_(step[:, None], bent, value=-1)
 
-    def _error(self, columns: slice) -> Tensor:
+    def _error(self, columns: NDArray[np.int64]) -> Tensor:
         """W - Q of some columns."""
         import torch
 
         groups = self._groups[columns]
         scales, zeros = self.scales.astype(np.float32)[:, groups], self._zeros[:, groups]
         rounded: NDArray[np.float32] = scales * (self.codes[:, columns].astype(np.float32) - zeros)
-        return self._weight[:, columns] - torch.from_numpy(rounded)
+        return self._weight[:, torch.from_numpy(columns)] - torch.from_numpy(rounded)
 
-    def _through_factor(self, values: Tensor) -> Tensor:
+    def _through_factor(self, values: Tensor, blocks: list[tuple[_Block, Tensor]]) -> Tensor:
         """``values U``, block by block: what lies below the diagonal must not count."""
         import torch
 
         product = torch.zeros_like(values)
-        for block in _blocks(values.shape[1]):
-            product[:, block.start :].addmm_(values[:, block], _strip(self._factor, block))
+        for block, _ in blocks:
+            product[:, block.first :].addmm_(values[:, torch.from_numpy(block.columns)], _strip(self._factor, block))
         return product
