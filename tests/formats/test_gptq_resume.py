@@ -22,7 +22,7 @@ TEXTS = tuple(f"List city {n} with {n * 37 % 101} people.\nSELECT name FROM city
 SETTINGS = {
     "gpt_bigcode": {"bits": 3, "symmetric": False, "desc_act": True, "group_size": 64},
     "llama": {"bits": 4},
-    "mistral": {"bits": 2, "scales": "mse", "refine": "layers"},
+    "mistral": {"bits": 2, "desc_act": True, "static_groups": True, "refine": "layers"},
 }
 
 
