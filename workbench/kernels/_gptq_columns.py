@@ -79,10 +79,10 @@ def _round(value: Floats, grid: Floats, top: float, code: Floats, size: float, w
 
 
 @_compiled
-def _choose(grid: Floats, scales: Floats, zeros: Floats, group: int) -> None:
-    """The scales and zeros of a group, row beside row."""
+def _choose(grid: Floats, scales: Floats, zeros: Floats) -> None:
+    """The scales and zeros of a group, for as many rows as there are."""
     for lane in range(len(scales)):
-        grid[0, lane], grid[1, lane] = scales[lane, group], zeros[lane, group]
+        grid[0, lane], grid[1, lane] = scales[lane], zeros[lane]
 
 
 @_compiled
@@ -101,7 +101,7 @@ def round_columns(
             they were.
         corner: ``Corner.arrays``.
         span: first and one past last column to round.
-        grid: scales and zeros ``(rows, groups)``, the group of each column of the span, and the largest code.
+        grid: scales and zeros ``(groups, rows)``, the group of each column of the span, and the largest code.
         codes: ``(rows, block)``, written in the span.
         results: original less rounded weights ``(rows, block)``, written in the span; and the damage of each row
             ``(rows,)``, to which the span's is added.
@@ -120,7 +120,8 @@ def round_columns(
         worse[:] = 0
         for k in range(first, last):
             if k == first or groups[k - first] != groups[k - first - 1]:
-                _choose(here, scales[rows], zeros[rows], groups[k - first])
+                group = groups[k - first]
+                _choose(here, scales[group, rows], zeros[group, rows])
             _take(strip, k, shares[k], first, k)
             _round(strip[k], here, top, code, sizes[k], worse)
             for lane in range(height):

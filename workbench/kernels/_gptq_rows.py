@@ -3,8 +3,7 @@
 Rows do not touch one another, so a layer goes in pieces of ``ROWS`` rows, one thread each; how the columns of a block
 follow from those before is told in ``gptq.py``. Blocks of ``BLOCK`` columns lie in wide ones of ``WIDE``: what all
 columns before a wide block carry into it is a sum of square products, which run near the processor's peak; within it
-products are as narrow as a block. Columns are read from the layer as they are reached, so of the float copies only the
-change of the piece is held.
+products are as narrow as a block. Float copies are held of the pieces in work only.
 """
 
 from __future__ import annotations
@@ -15,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.errors import WorkbenchError
-from workbench.kernels._gptq_columns import Corner, round_columns
-from workbench.kernels._tiles import edges
+from workbench.kernels._gptq_columns import LANES, Corner, round_columns
+from workbench.kernels._tiles import edges, gather_columns
 from workbench.kernels.gptq_grid import choose_grid
 from workbench.kernels.gptq_settings import GptqSettings
 from workbench.kernels.hessian import BLOCK, Factor
@@ -47,14 +46,14 @@ class Piece:
         every: the relative error is taken on each ``every``-th row.
 
     Attributes:
-        codes: ``(rows, in)``, columns in the order of the factor.
+        codes: ``(rows, in)``; in the end with columns in their original order.
         scales: ``(rows, groups)``, float16.
         zeros: ``(rows, groups)``.
         sums: tr(E H E^T) and tr(W H W^T) over the rows looked at, H without damping.
     """
 
     def __init__(self, weight: Tensor, factor: Factor, settings: GptqSettings, every: int) -> None:
-        self._weight = weight
+        self._weight = weight.detach()
         self._factor = factor
         self._settings = settings
         self._every = every
@@ -66,17 +65,24 @@ class Piece:
         self.codes = np.empty((rows, columns), dtype=np.uint8)
         self.scales = np.empty((rows, -(-columns // self._group)), dtype=np.float16)
         self.zeros = np.empty(self.scales.shape, dtype=np.uint8)
+        self._floats = np.empty((2, *self.scales.T.shape), dtype=np.float32)  # both, for the compiled loop
         self._damage = np.zeros(rows)
         self.sums = [0.0, 0.0]
 
     def round(self) -> Piece:
         """Round all columns; returns itself."""
+        order = self._factor.order.numpy()
         if self._static:
-            self._choose_all()
+            self._choose_all(np.argsort(order))
+        if self._reordered:
+            self._weight = self._in_order(order)
         before: list[Tensor] = []
         for wide in edges(self._weight.shape[1], WIDE):
             before.append(self._round_wide(wide, before))
         self.sums[0] = float(self._damage[:: self._every].sum())
+        if self._reordered:
+            gather_columns(self.codes, np.argsort(order), self.codes)
+        del self._weight
         return self
 
     def _round_wide(self, wide: slice, before: list[Tensor]) -> Tensor:
@@ -125,36 +131,42 @@ class Piece:
             span = slice(block.start + first, block.start + last)
             if not self._static:
                 self._choose(self._groups[span.start], target[:, first:last], span)
-            used, which = np.unique(self._groups[span], return_inverse=True)
-            scales, zeros = (np.ascontiguousarray(part[:, used], np.float32) for part in (self.scales, self.zeros))
-            grid = (scales, zeros, which, top)
+            grid = (self._floats[0], self._floats[1], self._groups[span], top)
             round_columns((target, original.numpy()), corner, (first, last), grid, codes, (change, self._damage))
 
-    def _columns(self, places: slice | NDArray[np.int64]) -> Tensor:
-        """The columns of the weights at some places of the factor's order, float32.
+    def _columns(self, which: slice) -> Tensor:
+        """Some columns of the weights, float32.
 
         Raises:
             WorkbenchError: a weight is not finite.
         """
         import torch
 
-        values = self._weight[:, self._factor.order[places] if self._reordered else places].float().contiguous()
+        values = self._weight[:, which].float().contiguous()
         if not bool(torch.isfinite(values.sum())) and not bool(torch.isfinite(values).all()):
             raise WorkbenchError("a weight is NaN or infinity: the checkpoint is damaged; fetch it again")
         return values
 
-    def _choose_all(self) -> None:
-        """All grids from the weights as they are."""
-        columns = self._weight.shape[1]
-        for group in range(self.scales.shape[1]):
-            places = np.flatnonzero(self._groups == group) if self._reordered else edges(columns, self._group)[group]
-            self._choose(group, self._columns(places).numpy(), places)
+    def _in_order(self, order: NDArray[np.int64]) -> Tensor:
+        """The weights with their columns in the order of the factor, float32."""
+        import torch
+
+        values = torch.empty(self._weight.shape, dtype=torch.float32)
+        for some in edges(len(values), LANES):
+            gather_columns(self._weight[some].float().numpy(), order, values[some].numpy())
+        return values
+
+    def _choose_all(self, place: NDArray[np.int64]) -> None:
+        """All grids from the weights as they are; ``place`` is where in the order each column is."""
+        for group, columns in enumerate(edges(self._weight.shape[1], self._group)):
+            self._choose(group, self._columns(columns).numpy(), place[columns])
 
     def _choose(self, group: int, values: NDArray[np.float32], places: slice | NDArray[np.int64]) -> None:
         """The grid of a group from the values of its columns, at their places in the order."""
         costs = self._factor.upper.diagonal()[places].square().numpy()
         grid = choose_grid(values, self._settings, costs)
         self.scales[:, group], self.zeros[:, group] = grid.scale, grid.zero
+        self._floats[0, group], self._floats[1, group] = grid.scale, grid.zero
 
     def _add_output(self, some: Tensor, carried: Tensor, wide: slice) -> None:
         """Add a wide block's columns of W U, squared, less what was added to H; W of the rows looked at."""

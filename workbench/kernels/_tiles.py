@@ -61,6 +61,17 @@ def transpose_into(target: Tensor, source: Tensor) -> None:
     _transpose(source.detach().numpy(), target.numpy())
 
 
+@compile_kept
+def gather_columns(source: NDArray[Any], order: NDArray[np.int64], target: NDArray[Any]) -> None:
+    """``target = source[:, order]``, row by row through the nearest cache; the target may be the source."""
+    kept = np.empty(source.shape[1], source.dtype)
+    for row in range(source.shape[0]):
+        for place in range(len(kept)):
+            kept[place] = source[row, place]
+        for place in range(len(order)):
+            target[row, place] = kept[order[place]]
+
+
 def mirror(matrix: Tensor, step: int, workers: Workers) -> None:
     """Copy the upper triangle over the lower."""
 
@@ -98,13 +109,15 @@ def order_both_ways(matrix: Tensor, order: Tensor, step: int, workers: Workers) 
     Args:
         matrix: ``(n, n)``, both triangles filled.
         order: ``(n,)``, the present place of each new row and column.
-        step: rows of a slab.
+        step: width of a tile and rows of a slab.
         workers: to do it on.
     """
     parts = edges(len(matrix), step)
+    places = order.numpy()
 
     def columns_of(rows: slice) -> None:
-        matrix[rows] = matrix[rows][:, order]
+        slab = matrix[rows].numpy()
+        gather_columns(slab, places, slab)
 
     def swap(place: tuple[slice, slice]) -> None:
         rows, columns = place

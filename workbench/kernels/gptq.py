@@ -230,7 +230,7 @@ def quantize(weight: Tensor, factor: Factor, settings: GptqSettings, workers: Wo
     place = np.argsort(order)  # where in the order each original column was
     codes = np.empty((rows, columns), np.uint8)
     for part, piece in zip(parts, pieces, strict=True):
-        codes[part] = piece.codes[:, place] if factor.reordered else piece.codes
+        codes[part] = piece.codes
     scales = np.concatenate([piece.scales for piece in pieces])
     known = whole > 0 and not _all_zero(factor)
     return GptqResult(
