@@ -37,17 +37,19 @@ class Peer:
     Attributes:
         name: the tool with its version.
         facts: what the last round said besides its seconds.
+        cpu_s: processor time of the last round, all threads together.
     """
 
     def __init__(self, process: subprocess.Popen[str], errors: Path, setting: dict[str, Any]) -> None:
         self._process, self._errors = process, errors
         self.facts: dict[str, Any] = {}
+        self.cpu_s = 0.0
         self.name = str(self._ask(setting)["name"])
 
     def round(self, **arguments: Any) -> float:
         """Let it do its work once; returns its seconds."""
         answer = self._ask(arguments)
-        self.facts = answer["facts"]
+        self.facts, self.cpu_s = answer["facts"], answer["cpu_seconds"]
         return float(answer["seconds"])
 
     def _ask(self, question: dict[str, Any]) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def serve(prepare: Callable[..., tuple[str, Work]]) -> None:
     answer(name=name)
     for line in sys.stdin:
         arguments = json.loads(line)
-        started = time.perf_counter()
+        started, started_cpu = time.perf_counter(), time.process_time()
         facts = work(**arguments)
-        seconds = time.perf_counter() - started
-        answer(seconds=seconds, facts=facts() if facts else {})
+        seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - started_cpu
+        answer(seconds=seconds, cpu_seconds=cpu_seconds, facts=facts() if facts else {})
