@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from workbench.asking import calibration_texts
 from workbench.batches import tokenize
+from workbench.calibration import load_calibration
 from workbench.catalog import get_recipe
 from workbench.checkpoint import open_checkpoint
 from workbench.evals.divergence import kl_nats
@@ -24,7 +24,7 @@ CALIBRATED, HELD_OUT = 12, 3
 @pytest.fixture(scope="module")
 def texts() -> list[str]:
     """Of the bundled training questions: some to calibrate on, and others."""
-    return calibration_texts(open_checkpoint("sqlcoder-nano"))[:: 256 // (CALIBRATED + HELD_OUT)]
+    return load_calibration(None, open_checkpoint("sqlcoder-nano").prompt).texts[:: 256 // (CALIBRATED + HELD_OUT)]
 
 
 def logits(folder: Path, sequences: list[list[int]], quantized: bool) -> list[np.ndarray]:
