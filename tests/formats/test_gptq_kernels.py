@@ -25,14 +25,14 @@ EVERY = {kernel.name for kernel in KERNELS}
     ("changes", "missing"),
     [
         ({}, set()),
-        ({"bits": 8}, {"exllama_v1", "exllama_v2"}),
+        ({"bits": 8}, {"exllama_v1", "exllama_v2", "torch_aten"}),
         ({"bits": 3}, EVERY - {"torch"}),
         ({"bits": 2}, EVERY - {"torch", "triton"}),
         ({"sym": False}, EVERY - {"exllama_v1"}),
-        ({"sym": False, "checkpoint_format": "gptq_v2"}, EVERY - {"exllama_v2", "triton", "torch"}),
+        ({"sym": False, "checkpoint_format": "gptq_v2"}, EVERY - {"exllama_v2", "triton", "torch_aten", "torch"}),
         ({"checkpoint_format": "gptq_v2"}, {"exllama_v1"}),
         ({"group_size": 32}, {"machete"}),
-        ({"group_size": -1}, {"exllama"}),
+        ({"group_size": -1}, {"exllama", "torch_aten"}),
         ({"desc_act": True}, set()),
     ],
     ids=str,
@@ -60,4 +60,4 @@ def test_reasons_name_what_is_wrong():
 
 def test_of_a_checkpoint_before_it_is_converted(tiny_checkpoint):
     rows = FORMAT.server_kernels(open_checkpoint(str(tiny_checkpoint("llama"))), GptqOptions(bits=8))
-    assert {row["kernel"] for row in rows if row["loads"]} == EVERY - {"exllama_v1", "exllama_v2"}
+    assert {row["kernel"] for row in rows if row["loads"]} == EVERY - {"exllama_v1", "exllama_v2", "torch_aten"}

@@ -196,12 +196,14 @@ def test_an_odd_model_is_written_as_predicted(
     options = GptqOptions(group_size=64, last_group=last_group, desc_act=True)
     out = tmp_path / "out"
     out.mkdir()
-    FORMAT.convert(checkpoint, options, out, ConversionContext(("SELECT 1;", "SELECT name FROM city;") * 4))
+    details = FORMAT.convert(checkpoint, options, out, ConversionContext(("SELECT 1;", "SELECT name FROM city;") * 4))
     assert FORMAT.predicted_bytes(checkpoint, options) == (out / "model.safetensors").stat().st_size
     with safe_open(out / "model.safetensors", framework="np") as file:
         assert file.get_slice("model.layers.0.self_attn.q_proj.scales").get_shape()[0] == groups
         names = set(file.keys())
         orders = [file.get_tensor(f"model.layers.1.self_attn.{part}_proj.g_idx") for part in "qkv"]
+    assert ('backend="torch"' in details["loading"]) == (last_group == "narrow")
+    assert "group" in FORMAT.remarks(details)[0]
     # Servers join these layers into one and go by the first one's order.
     assert all((order == orders[0]).all() for order in orders) and (orders[0] != sorted(orders[0])).any()
     assert "lm_head.weight" not in names

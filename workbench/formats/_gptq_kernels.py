@@ -8,7 +8,7 @@ Sources::
 
     vLLM        vllm/model_executor/layers/quantization/auto_gptq.py (bits and symmetry), utils/marlin_utils.py,
                 utils/machete_utils.py, vllm/model_executor/kernels/linear/mixed_precision/{marlin,machete,exllama}.py
-    GPTQModel   gptqmodel 7.6.0, nn_modules/qlinear/{marlin,exllamav2,tritonv2,torch}.py
+    GPTQModel   gptqmodel 7.6.0, nn_modules/qlinear/{marlin,exllamav2,tritonv2,torch_aten_kernel,torch}.py
     AutoGPTQ    auto_gptq 0.7.1, nn_modules/qlinear/qlinear_exllama.py (the kernels of TGI and old loaders)
 
 Example::
@@ -122,6 +122,16 @@ KERNELS = (
         "CUDA GPUs",
         asymmetric=(V2,),
         narrow_last=True,
+    ),
+    Kernel(
+        "torch_aten",
+        "GPTQModel: qlinear/torch_aten_kernel.py",
+        (4,),
+        (32, 64, 128),
+        32,
+        32,
+        "CPUs; what gptqmodel and transformers pick there by themselves (backend torch for the plain kernel instead)",
+        asymmetric=(V2,),
     ),
     Kernel(
         "torch",

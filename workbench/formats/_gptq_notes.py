@@ -12,7 +12,8 @@ Example::
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 _NUMBER = re.compile(r"\d+(\.\d+)?(e[+-]?\d+)?")
 _NAMED = 3  # layers named in a line
@@ -46,7 +47,11 @@ def _line(found: Sequence[tuple[str, str]]) -> str:
     return f"{len(layers)} layers: {first}{numbers}; {named}; all in the manifest"
 
 
-def how_to_load(architecture: str) -> str:
-    """What readers need, in a sentence."""
+def how_to_load(architecture: str, config: Mapping[str, Any], shapes: Iterable[tuple[int, int]]) -> str:
+    """What readers need, in a sentence; ``config`` and ``shapes`` as ``_gptq_kernels.kernel_limits`` takes them."""
     guard = _GUARD if architecture == "gpt_bigcode" else ""
-    return f"gptqmodel opens it as it is; transformers needs optimum and gptqmodel{guard}"
+    group = config["group_size"]
+    # Of 4 bits both readers try torch's fused kernel on a CPU, whatever the groups (gptqmodel 7.6.0).
+    uneven = config["bits"] == 4 and (group == -1 or any(inputs % group for _, inputs in shapes))
+    plain = '; on a CPU both must be told backend="torch"' if uneven else ""
+    return f"gptqmodel opens it as it is; transformers needs optimum and gptqmodel{plain}{guard}"

@@ -55,7 +55,7 @@ class GptqOptions(Options):
         group_size: inputs that share a scale (-1: a whole row).
         last_group: ``full``: where the group does not divide the inputs of every layer, the widest smaller one that
             does is taken, which every server reads; ``narrow``: it is kept, and the last group of such a layer
-            holds what is left, which gptqmodel and transformers read and vLLM does not.
+            holds what is left, which gptqmodel's torch and triton kernels read and vLLM does not.
         symmetric: zero in the middle of the codes; Marlin and most servers want it.
         desc_act: quantize the inputs with the largest activations first: a little better, slower on some kernels.
         static_groups: choose all scales before the first input is rounded, for groups of neighbouring inputs; with
@@ -125,8 +125,9 @@ class Gptq(Format[GptqOptions]):
         return kernel_limits(quantization_config(options, group_size(checkpoint, options)), layer_shapes(checkpoint))
 
     def remarks(self, details: dict[str, Any]) -> list[str]:
-        """What the solver had to handle, a line for each kind; see ``_gptq_notes.py``."""
-        return note_lines(details["notes"])
+        """Other groups than wanted, and what the solver had to handle, a line for each kind (``_gptq_notes.py``)."""
+        group = [details["group_size_note"]] if "group_size_note" in details else []
+        return [*group, *note_lines(details["notes"])]
 
     def convert(
         self, checkpoint: Checkpoint, options: GptqOptions, out: Path, context: ConversionContext
@@ -177,6 +178,7 @@ def _details(
     checkpoint: Checkpoint, options: GptqOptions, calibration: Calibration, facts: dict[str, dict[str, Any]]
 ) -> dict[str, Any]:
     """What the manifest says of the quantization."""
+    config = quantization_config(options, calibration.settings.group_size)
     return {
         "bits": options.bits,
         "checkpoint_format": checkpoint_format(options),
@@ -188,7 +190,7 @@ def _details(
         "damp": max(fact["damp"] for fact in facts.values()),
         "relative_errors": {name: fact["error"] for name, fact in sorted(facts.items())},
         "notes": {name: list(fact["notes"]) for name, fact in facts.items() if fact["notes"]},
-        "loading": how_to_load(checkpoint.architecture),
+        "loading": how_to_load(checkpoint.architecture, config, layer_shapes(checkpoint)),
         "calibration": {
             "texts": len(calibration.sequences),
             "tokens": sum(map(len, calibration.sequences)),
