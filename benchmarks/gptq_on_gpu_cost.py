@@ -32,8 +32,9 @@ from dataclasses import dataclass
 
 from workbench.architecture import MODULES
 from workbench.checkpoint import Checkpoint
+from workbench.formats._gptq_place import working_bytes
 from workbench.kernels._gptq_rows import ERROR_ROWS
-from workbench.kernels.gptq_cuda_factor import PANEL, TOGETHER
+from workbench.kernels.gptq_cuda_factor import PANEL
 
 TENSOR_FLOPS_PER_S = 600e12
 PLAIN_FLOPS_PER_S = 40e12
@@ -68,8 +69,5 @@ def predict(checkpoint: Checkpoint, tokens: int) -> Cost:
 
 
 def _peak_bytes(layers: list[tuple[int, ...]], tokens: int) -> float:
-    width, widest = min(n for _, n in layers), max(n for _, n in layers)
-    states, weights = 2 * 2 * tokens * width, 2 * sum(rows * columns for rows, columns in layers)
-    adding = 4 * min(PANEL, widest) * widest + 2 * 2 * TOGETHER * widest
-    rounding = max(5 * rows * columns for rows, columns in layers)
-    return states + weights + 4 * widest**2 + max(4 * widest**2, adding, rounding)
+    states = 2 * 2 * tokens * min(inputs for _, inputs in layers)
+    return states + working_bytes(layers)

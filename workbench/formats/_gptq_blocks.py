@@ -27,6 +27,7 @@ from workbench.architecture import MODULES
 from workbench.batches import STATE_BYTES, HiddenFolder, padded_tokens
 from workbench.block_run import BlockRun
 from workbench.checkpoint import Checkpoint
+from workbench.formats._gptq_place import CPU, Place
 from workbench.formats._gptq_refine import FloatStream, step_solver
 from workbench.formats._output import Output, OutputFile
 from workbench.formats._safetensors import Group
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from workbench.kernels.gptq import GptqResult
+    from workbench.kernels.gptq_cuda import DeviceResult
     from workbench.kernels.gptq_settings import GptqSettings
 
 SCRATCH = ".gptq"
@@ -56,6 +58,7 @@ class Calibration:
         key: digest of the work; what other work left behind is not used.
         version: of the layout.
         refine: whether layers are aimed at the float model's outputs, and polished (``_gptq_refine.py``).
+        where: to compute.
     """
 
     sequences: Sequence[Sequence[int]]
@@ -63,6 +66,7 @@ class Calibration:
     key: str
     version: int = 1
     refine: bool = False
+    where: Place = CPU
 
 
 class Quantizer:
@@ -102,16 +106,18 @@ class Quantizer:
 
     def run(self, context: ConversionContext) -> None:
         """Quantize what is left."""
-        hidden = self._hidden_folder(context.calibration_memory, "hidden")
-        room = context.calibration_memory - (0 if hidden else self._states_bytes())
-        with Workers(context.threads) as workers:
-            model = StreamedModel(self._checkpoint, workers, hidden=hidden)
+        where = self._calibration.where
+        memory = context.calibration_memory if where.memory is None else where.memory
+        hidden = self._hidden_folder(memory, "hidden")
+        room = memory - (0 if hidden else self._states_bytes())
+        with Workers(1 if where.by_torch else context.threads) as workers:
+            model = StreamedModel(self._checkpoint, workers, where.dtype, hidden, where.device)
             begun = next((place for place in range(model.depth) if not self._passed(place)), model.depth)
             if begun == model.depth:
                 return
             batches = model.embed(self._calibration.sequences)
             begin = hidden.restore(batches, begun) if hidden else 0
-            floats = self._float_stream(workers, context.calibration_memory, begin)
+            floats = self._float_stream(workers, memory, begin)
             for place in range(begin, model.depth):
                 float_block: AbstractContextManager[BlockRun | None] = floats.block(place) if floats else nullcontext()
                 with float_block as float_run, model.block(place, self._stored_weights(place)) as block:
@@ -143,7 +149,8 @@ class Quantizer:
 
     def _states_bytes(self) -> int:
         """Of a block's inputs, of its outputs, and of what attention leaves behind (``workbench/block_run.py``)."""
-        states = STATE_BYTES * padded_tokens(self._calibration.sequences) * model_shape(self._checkpoint.config).hidden
+        state = STATE_BYTES // 4 * self._calibration.where.element_bytes
+        states = state * padded_tokens(self._calibration.sequences) * model_shape(self._checkpoint.config).hidden
         return states * (2 if self._calibration.refine else 1)
 
     def clear(self) -> None:
@@ -174,7 +181,8 @@ class Quantizer:
             parts = (self._stored[f"{layer}.{part}"] for part in ("qweight", "qzeros", "scales", "g_idx"))
             packed = PackedLayer(*(read_rows(info, slice(0, info.rows)).numpy() for info in parts))
             weight = dequantize(packed, self._calibration.settings.bits, self._calibration.version)
-            weights[parameter] = torch.from_numpy(weight)
+            where = self._calibration.where
+            weights[parameter] = torch.from_numpy(weight).to(where.device, getattr(torch, where.dtype))
         return weights
 
     def _quantize_step(
@@ -195,13 +203,13 @@ class Quantizer:
         if not weights:
             return
         width = next(iter(weights.values())).shape[1]
-        solver = step_solver(self._calibration.settings, width, runs, step, workers)
+        solver = step_solver(self._calibration.settings, width, runs, step, workers, self._calibration.where)
         for full_name, weight in weights.items():
             result = solver.quantize(weight)
             result.write_to(weight)
             self._write(full_name, result)
 
-    def _write(self, name: str, result: GptqResult) -> None:
+    def _write(self, name: str, result: GptqResult | DeviceResult) -> None:
         """Hand a layer's four tensors to the output; what is to be known of it is noted before."""
         fact = {"layer": name, "error": round(result.relative_error, 6), "damp": result.damp, "notes": result.notes}
         self.facts[name] = fact

@@ -26,7 +26,8 @@ from typing import TYPE_CHECKING
 from workbench.batches import HiddenFolder
 from workbench.block_run import BlockRun
 from workbench.checkpoint import Checkpoint
-from workbench.formats._gptq_solver import StepSolver
+from workbench.formats._gptq_place import Place
+from workbench.formats._gptq_solver import DeviceStepSolver, StepSolver
 from workbench.streamed_model import StreamedModel
 from workbench.workers import Workers
 
@@ -115,8 +116,13 @@ class RefinedSolver(StepSolver):
 
 
 def step_solver(
-    settings: GptqSettings, width: int, runs: tuple[BlockRun, BlockRun | None], step: int, workers: Workers
-) -> StepSolver:
+    settings: GptqSettings,
+    width: int,
+    runs: tuple[BlockRun, BlockRun | None],
+    step: int,
+    workers: Workers,
+    where: Place,
+) -> StepSolver | DeviceStepSolver:
     """The solver of a step's layers, which has been shown what they read.
 
     Args:
@@ -125,10 +131,11 @@ def step_solver(
         runs: the block in the model being quantized and, where layers are to be refined, in the float model.
         step: of the block.
         workers: to do it on.
+        where: to do it, where there is nothing to refine.
     """
     run, float_run = runs
     if float_run is None:
-        solver = StepSolver(settings, width, workers)
+        solver = where.solver(settings, width, workers)
         for inputs in run.inputs(step):
             solver.add(inputs)
             del inputs  # else the last batch's would stay while the layers are solved

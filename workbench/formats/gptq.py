@@ -40,6 +40,7 @@ from workbench.formats._gptq_layout import (
     write_configs,
 )
 from workbench.formats._gptq_notes import how_to_load, note_lines
+from workbench.formats._gptq_place import CPU, place_for
 from workbench.formats._output import Output
 from workbench.formats._safetensors import safetensors_files, total_bytes, write_index
 from workbench.formats.base import BuildWork, ConversionContext, Format, Options, copy_small_files
@@ -169,9 +170,10 @@ def _calibration(checkpoint: Checkpoint, options: GptqOptions, context: Conversi
         scales=options.scales,
         damp=options.damp,
     )
-    key = sha256_json([checkpoint.identity, options.model_dump(mode="json"), sequences])
-    version = VERSIONS[checkpoint_format(options)]
-    return Calibration(sequences, settings, key, version, refine=options.refine != "none")
+    refine = options.refine != "none"
+    where = CPU if refine else place_for(checkpoint)
+    key = sha256_json([checkpoint.identity, options.model_dump(mode="json"), sequences, where.device])
+    return Calibration(sequences, settings, key, VERSIONS[checkpoint_format(options)], refine, where)
 
 
 def _details(
@@ -188,6 +190,7 @@ def _details(
         "scales": options.scales,
         "refine": options.refine,
         "damp": max(fact["damp"] for fact in facts.values()),
+        "device": calibration.where.device,
         "relative_errors": {name: fact["error"] for name, fact in sorted(facts.items())},
         "notes": {name: list(fact["notes"]) for name, fact in facts.items() if fact["notes"]},
         "loading": how_to_load(checkpoint.architecture, config, layer_shapes(checkpoint)),
