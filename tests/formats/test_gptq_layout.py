@@ -157,8 +157,8 @@ def test_sizes_that_fill_words_but_hold_no_whole_group() -> None:
     ("changes", "seen"),
     [
         ({}, {"desc_act": False, "checkpoint_format": "gptq", "format": "gptq", "damp_percent": 0.01}),
-        ({"desc_act": True}, {"desc_act": True, "static_groups": False}),
-        ({"desc_act": True, "static_groups": True}, {"desc_act": False, "static_groups": True}),
+        ({"static_groups": False}, {"desc_act": True, "static_groups": False}),
+        ({"static_groups": True}, {"desc_act": False, "static_groups": True}),
         ({"symmetric": False}, {"checkpoint_format": "gptq_v2", "format": "gptq_v2", "sym": False}),
         ({"symmetric": False, "checkpoint_format": "gptq"}, {"checkpoint_format": "gptq"}),
     ],
@@ -170,7 +170,7 @@ def test_what_readers_are_told(changes: dict[str, Any], seen: dict[str, Any]) ->
 
 
 def test_a_row_in_one_group_has_no_order() -> None:
-    assert not quantization_config(GptqOptions(desc_act=True), -1)["desc_act"]
+    assert not quantization_config(GptqOptions(static_groups=False), -1)["desc_act"]
 
 
 @pytest.mark.parametrize("damp", [0.0, 1.0])
@@ -193,7 +193,7 @@ def test_an_odd_model_is_written_as_predicted(
         tie_word_embeddings=True, attention_bias=True, mlp_bias=True,
     )  # fmt: skip
     checkpoint = open_checkpoint(str(source))
-    options = GptqOptions(group_size=64, last_group=last_group, desc_act=True)
+    options = GptqOptions(group_size=64, last_group=last_group, static_groups=False)
     out = tmp_path / "out"
     out.mkdir()
     details = FORMAT.convert(checkpoint, options, out, ConversionContext(("SELECT 1;", "SELECT name FROM city;") * 4))

@@ -20,9 +20,9 @@ from workbench.streamed_model import StreamedModel
 
 TEXTS = tuple(f"List city {n} with {n * 37 % 101} people.\nSELECT name FROM city LIMIT {n};" for n in range(6))
 SETTINGS = {
-    "gpt_bigcode": {"bits": 3, "symmetric": False, "desc_act": True, "group_size": 64},
+    "gpt_bigcode": {"bits": 3, "symmetric": False, "static_groups": False, "group_size": 64},
     "llama": {"bits": 4},
-    "mistral": {"bits": 2, "desc_act": True, "static_groups": True, "refine": "layers"},
+    "mistral": {"bits": 2, "refine": "layers"},
 }
 
 
@@ -138,7 +138,9 @@ def test_a_resumed_run_goes_on_where_it_was(tiny_checkpoint, tmp_path, monkeypat
     assert (len(solved), restored) == (9, [0, 1])
 
 
-@pytest.mark.parametrize("options", [{"bits": 4}, {"bits": 3, "desc_act": True, "group_size": -1}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"bits": 4}, {"bits": 3, "scales": "range", "desc_act": False, "group_size": -1}], ids=str
+)
 def test_threads_change_nothing(options, tiny_checkpoint, tmp_path):
     source = tiny_checkpoint("llama")
     before = torch.get_num_threads()

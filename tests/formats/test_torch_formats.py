@@ -122,7 +122,7 @@ def test_int8_is_rounding_by_row(architecture, tiny_checkpoint, tmp_path):
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"desc_act": True, "group_size": 64}, {"bits": 3, "symmetric": False, "group_size": -1}, {"bits": 8}],
+    [{}, {"static_groups": False, "group_size": 64}, {"bits": 3, "symmetric": False, "group_size": -1}, {"bits": 8}],
     ids=str,
 )
 def test_gptq_predicts_to_the_byte_and_is_read_back(options, tiny_checkpoint, tmp_path):

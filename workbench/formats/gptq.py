@@ -58,9 +58,9 @@ class GptqOptions(Options):
             does is taken, which every server reads; ``narrow``: it is kept, and the last group of such a layer
             holds what is left, which gptqmodel's torch and triton kernels read and vLLM does not.
         symmetric: zero in the middle of the codes; Marlin and most servers want it.
-        desc_act: quantize the inputs with the largest activations first: a little better, slower on some kernels.
-        static_groups: choose all scales before the first input is rounded, for groups of neighbouring inputs; with
-            ``desc_act`` it keeps kernels fast.
+        desc_act: quantize the inputs with the largest activations first.
+        static_groups: choose all scales before the first input is rounded, for groups of neighbouring inputs; so the
+            order of ``desc_act`` leaves no trace in the package, where it slows some kernels.
         scales: ``range`` spans a group's largest weight, ``mse`` searches the scale of the least squared error,
             ``hessian`` weighs the squares by what they cost in the layer's output.
         damp: share of the mean activation energy added to the diagonal for stability.
@@ -77,9 +77,9 @@ class GptqOptions(Options):
     group_size: Literal[-1, 32, 64, 128] = 128
     last_group: Literal["full", "narrow"] = "full"
     symmetric: bool = True
-    desc_act: bool = False
-    static_groups: bool = False
-    scales: Literal["range", "mse", "hessian"] = "range"
+    desc_act: bool = True
+    static_groups: bool = True
+    scales: Literal["range", "mse", "hessian"] = "hessian"
     damp: float = Field(default=0.01, ge=0, le=1)
     kernel: Literal["none", "marlin"] = "none"
     checkpoint_format: Literal["gptq", "gptq_v2"] | None = None
