@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.compare import compare, figures
 from benchmarks.limits import Limits, measured
-from benchmarks.ratios import ratio_lines, share_lines
+from benchmarks.ratios import part_lines, ratio_lines, share_lines
 from workbench import catalog
 from workbench.artifact import Artifact
 from workbench.checkpoint import open_checkpoint
@@ -105,7 +105,11 @@ def pytest_benchmark_compare_machine_info(config: pytest.Config, compared_benchm
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Ratios to peers, shares of limits, and with --benchmark-compare what differs beyond noise, below the tables."""
     now = [one for one in config.stash.get(SHOWN, []) if one["path"] is None]
-    sections = {"ours beside its peers": ratio_lines(now), "ours beside its limits": share_lines(now)}
+    sections = {
+        "ours beside its peers": ratio_lines(now),
+        "ours beside its limits": share_lines(now),
+        "how its time splits, with each part's share of the limit": part_lines(now),
+    }
     for kept in config.stash.get(COMPARED, []):
         title = f"beside the run of {kept['datetime'][:16]}"
         sections[title] = compare(figures(kept["benchmarks"]), figures(config.stash.get(KEPT, [])), {})

@@ -18,7 +18,19 @@ def ratio_lines(benchmarks: Iterable[Mapping[str, Any]]) -> list[str]:
 def share_lines(benchmarks: Iterable[Mapping[str, Any]]) -> list[str]:
     """One line for each benchmark that knows its limit (``limits.py``)."""
     known = ((one["fullname"], one["extra_info"]) for one in benchmarks)
-    return [f"{name}: {info['share_of_limit']:.0%} of {info['limit']}" for name, info in known if "limit" in info]
+    ours = ((name, info) for name, info in known if "limit" in info and info.get("side") != "peer")
+    return [f"{name}: {info['share_of_limit']:.0%} of {info['limit']}" for name, info in ours]
+
+
+def part_lines(benchmarks: Iterable[Mapping[str, Any]]) -> list[str]:
+    """One line for each benchmark that knows how its time splits: seconds of each part, and its share of the limit."""
+    known = ((one["fullname"], one["extra_info"]) for one in benchmarks if "parts_s" in one["extra_info"])
+    return [f"{name}: {_parts(info)}" for name, info in known if info.get("side") != "peer"]
+
+
+def _parts(info: Mapping[str, Any]) -> str:
+    shares = info["parts_share"]
+    return ", ".join(f"{part} {seconds:.3g} s ({shares[part]:.0%})" for part, seconds in info["parts_s"].items())
 
 
 def _line(one: Mapping[str, Any]) -> str:
