@@ -27,7 +27,8 @@ import torch
 from llamas import make_llama
 
 from workbench import catalog
-from workbench.asking import calibration_texts, prompts
+from workbench.asking import prompts
+from workbench.calibration import load_calibration
 from workbench.checkpoint import Checkpoint, open_checkpoint
 from workbench.formats.base import ConversionContext
 from workbench.formats.gptq import FORMAT, GptqOptions
@@ -105,7 +106,7 @@ class Packages:
         checkpoint = open_checkpoint("sqlcoder-nano" if kind == "nano" else str(self._sources[kind]))
         out = self._folder / f"package-{place}"
         out.mkdir()
-        texts = calibration_texts(checkpoint) if kind == "nano" else TEXTS
+        texts = load_calibration(None, checkpoint.prompt).texts if kind == "nano" else TEXTS
         FORMAT.convert(checkpoint, GptqOptions.model_validate(options), out, ConversionContext(texts))
         asked = held_out(checkpoint) if kind == "nano" else [IDS[0].tolist()]
         return {
