@@ -267,3 +267,14 @@ for capability in (80, 90):
     ).split()
     assert len(sizes) == 2
     assert all(int(size) > 1000 for size in sizes)
+
+
+@on_each_device
+def test_scales_that_float16_cannot_hold_are_told_as_on_the_cpu(device):
+    weight, inputs = problem(96)
+    weight[0] *= 1e-7
+    weight[1] *= 2e-3
+    with Workers(1) as workers:
+        expected = quantize_layer(weight, GptqSettings(group_size=32), inputs=inputs, workers=workers)
+    found = quantize_on_device(weight, moments(inputs, device), GptqSettings(group_size=32))
+    assert found.notes == expected.notes and len(found.notes) == 2

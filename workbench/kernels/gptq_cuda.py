@@ -33,6 +33,7 @@ from workbench.kernels.gptq_cuda_columns import Columns, round_columns_on_device
 from workbench.kernels.gptq_cuda_factor import edges, factorise_on_device, full_float32
 from workbench.kernels.gptq_cuda_grid import choose_grid_on_device
 from workbench.kernels.gptq_cuda_packing import pack_on_device
+from workbench.kernels.gptq_grid import notes_on_scales
 from workbench.kernels.gptq_settings import GptqSettings
 from workbench.kernels.hessian import BLOCK, Factor
 from workbench.kernels.packing import PackedLayer
@@ -208,7 +209,7 @@ class _Sweep:
             (max(damage, 0.0) / whole) ** 0.5 if whole > 0 else 0.0,
             self._factor.damp,
             self._settings.bits,
-            self._factor.notes,
+            self._factor.notes + notes_on_scales(self._scales.cpu().numpy()),
         )
 
     def _output_square(self, some: Tensor) -> float:
