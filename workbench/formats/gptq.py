@@ -41,6 +41,7 @@ from workbench.formats._gptq_layout import (
 )
 from workbench.formats._gptq_notes import how_to_load, note_lines
 from workbench.formats._gptq_place import CPU, place_for
+from workbench.formats._gptq_tuning import check_tuning, tune_model
 from workbench.formats._output import Output
 from workbench.formats._safetensors import safetensors_files, total_bytes, write_index
 from workbench.formats.base import BuildWork, ConversionContext, Format, Options, copy_small_files
@@ -68,7 +69,8 @@ class GptqOptions(Options):
         checkpoint_format: ``gptq`` stores zeros minus one, ``gptq_v2`` as they are; default by ``symmetric``
             (``_gptq_layout.py`` tells why).
         refine: ``none`` is GPTQ as published; ``layers`` aims each layer at the float model's outputs and polishes its
-            codes and scales (``_gptq_refine.py``), for the same size.
+            codes and scales (``_gptq_refine.py``); ``model`` goes on to tune scales, norms and biases through the whole
+            model, which must fit memory (``_gptq_tuning.py``). The size is the same.
         calibration_samples: texts to calibrate on.
         calibration_tokens: most tokens of one text.
     """
@@ -83,7 +85,7 @@ class GptqOptions(Options):
     damp: float = Field(default=0.01, ge=0, le=1)
     kernel: Literal["none", "marlin"] = "none"
     checkpoint_format: Literal["gptq", "gptq_v2"] | None = None
-    refine: Literal["none", "layers"] = "none"
+    refine: Literal["none", "layers", "model"] = "none"
     calibration_samples: int = Field(default=128, ge=1)
     calibration_tokens: int = Field(default=1024, ge=8)
 
@@ -137,6 +139,8 @@ class Gptq(Format[GptqOptions]):
         self.check_architecture(checkpoint)
         if not context.calibration:
             raise WorkbenchError("gptq needs calibration texts and got none; give it questions with their SQL")
+        if options.refine == "model":
+            check_tuning(checkpoint, min(len(context.calibration), options.calibration_samples))
         group = group_size(checkpoint, options)
         groups = tensor_groups(checkpoint, options)
         files = safetensors_files(groups)
@@ -145,11 +149,14 @@ class Gptq(Format[GptqOptions]):
             calibration = _calibration(checkpoint, options, context)
             quantizer = Quantizer(checkpoint, calibration, stored_tensors(out, groups, files), out, output)
             quantizer.run(context)
+        details = _details(checkpoint, options, calibration, quantizer.facts)
+        if options.refine == "model":
+            details["tuning"] = tune_model(checkpoint, calibration, stored_tensors(out, groups, files), context)
         quantizer.clear()
         write_index(out, groups, files)
         write_configs(checkpoint, options, group, out)
         copy_small_files(checkpoint, out)
-        return _details(checkpoint, options, calibration, quantizer.facts)
+        return details
 
 
 def _calibration(checkpoint: Checkpoint, options: GptqOptions, context: ConversionContext) -> Calibration:
