@@ -201,3 +201,17 @@ def test_searched_scales_have_the_least_error_of_all_that_are_tried(symmetric):
         for scales in ("range", "mse", "hessian")
     }
     assert fitted["hessian"] < fitted["range"]
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4])
+def test_the_defaults_lower_the_error_and_leave_no_trace(bits):
+    """Beside scales by the range, dynamic as gptqmodel's and static as llmcompressor's; inputs of uneven size."""
+    weight, hessian = problem(256)
+    sizes = torch.exp(torch.randn(256, generator=torch.Generator().manual_seed(1)))
+    hessian = sizes[:, None] * hessian * sizes
+    best = quantize(weight, hessian, GptqSettings(bits))
+    np.testing.assert_array_equal(best.g_idx, np.arange(256) // 128)
+    for desc_act in (False, True):
+        for static in (False, True):
+            ranged = quantize(weight, hessian, How(bits, desc_act=desc_act, static_groups=static))
+            assert best.relative_error < 0.97 * ranged.relative_error
