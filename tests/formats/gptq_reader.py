@@ -61,4 +61,5 @@ def main():
         np.savez(job["out"], **found)
 
 
-main()
+if __name__ == "__main__":
+    main()

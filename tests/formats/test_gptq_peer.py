@@ -1,4 +1,4 @@
-"""Independent readers, gptqmodel and transformers, must see the weights we see and give the answers we give.
+"""gptqmodel and transformers must see the weights we see and give the answers we give, and we those of gptqmodel.
 
 They live in an environment of their own (gptqmodel 7.6.0, optimum, transformers)::
 
@@ -89,6 +89,14 @@ def guard() -> str:
     return str(lines)
 
 
+def run_there(script: str, *arguments: str) -> None:
+    """A script of this folder, in gptqmodel's environment."""
+    # gptqmodel fails without its workers on two cores; compiled by torch, each package takes a minute longer.
+    environment = {**os.environ, "GPTQMODEL_CPU_WORKERS": "2", "TORCHDYNAMO_DISABLE": "1"}
+    path = Path(__file__).with_name(script)
+    subprocess.run([os.environ[PYTHON], str(path), *arguments], check=True, env=environment)
+
+
 class Packages:
     """Every case's package, and what the readers saw in it."""
 
@@ -119,10 +127,7 @@ class Packages:
         """What a reader saw, by case."""
         work = self._folder / "work.json"
         work.write_text(json.dumps({"jobs": list(self.jobs.values()), "guard": guard()}))
-        script = Path(__file__).with_name("gptq_reader.py")
-        # gptqmodel fails without its workers on two cores; compiled by torch, each package takes a minute longer.
-        environment = {**os.environ, "GPTQMODEL_CPU_WORKERS": "2", "TORCHDYNAMO_DISABLE": "1"}
-        subprocess.run([os.environ[PYTHON], str(script), reader, str(work)], check=True, env=environment)
+        run_there("gptq_reader.py", reader, str(work))
         return {name: dict(np.load(job["out"])) for name, job in self.jobs.items()}
 
 
@@ -187,3 +192,46 @@ def check_answer(model: Any, prompt: list[int], answer: np.ndarray) -> bool:
         row = logits[other[0]]
         assert float(row.max() - row[answer[other[0]]]) < AS_GOOD_AS_EQUAL * float(row.std())
     return not other
+
+
+MADE = {
+    "4 bits": {"bits": 4},
+    "3 bits": {"bits": 3},
+    "act order": {"bits": 4, "desc_act": True, "act_group_aware": False},
+    "asymmetric, version 2": {"bits": 4, "sym": False, "format": "gptq_v2"},
+    "asymmetric, version 1": {"bits": 4, "sym": False},
+    "bits by layer": {"bits": 4, "dynamic": {r"+:.*down_proj": {"bits": 8}, r"-:.*o_proj": {}}},
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Callable[[str], Path]) -> dict[str, dict[str, Any]]:
+    """Packages that gptqmodel made of a tiny llama."""
+    folder, random = tmp_path_factory.mktemp("made"), np.random.default_rng(1)
+    texts = random.integers(1, 200, (16, 256)).tolist()
+    common = {"source": str(tiny_checkpoint("llama")), "ids": IDS.tolist(), "texts": texts}
+    jobs = {
+        name: {
+            **common, "config": {"group_size": 64, **config}, "folder": str(folder / f"made-{place}"),
+            "out": str(folder / f"made-{place}.npz"),
+        }
+        for place, (name, config) in enumerate(MADE.items())
+    }  # fmt: skip
+    (folder / "work.json").write_text(json.dumps({"jobs": list(jobs.values())}))
+    run_there("gptq_maker.py", str(folder / "work.json"))
+    return jobs
+
+
+@pytest.mark.parametrize("case", MADE)
+def test_we_see_what_gptqmodel_sees_in_its_own_packages(case: str, made: dict[str, dict[str, Any]]) -> None:
+    from workbench.runtimes._gptq import load_dequantized
+
+    model, theirs = load_dequantized(Path(made[case]["folder"]), torch.float32), np.load(made[case]["out"])
+    layers = [key.removeprefix("weight ") for key in theirs if key.startswith("weight ")]
+    assert len(layers) == (12 if case == "bits by layer" else 14)
+    for layer in layers:
+        mine = model.get_parameter(f"{layer}.weight").detach().half().numpy()
+        np.testing.assert_array_equal(theirs[f"weight {layer}"], mine, err_msg=layer)
+    with torch.inference_mode():
+        ours = model(input_ids=torch.tensor(IDS)).logits.numpy()
+    assert np.linalg.norm(theirs["logits"] - ours) < LOGIT_ERROR["torch"] * np.linalg.norm(ours)

@@ -32,6 +32,7 @@ def package(tiny_checkpoint: Callable[[str], Path], tmp_path: Path) -> Package:
 
     def make(bits: int = 4, group: int = 64, version: int = 1, ordered: bool = False, **config: Any):
         random, down_bits = np.random.default_rng(bits), config.pop("down_bits", bits)
+        lowest = config.pop("lowest_zero", 1)
         source = tiny_checkpoint("llama")
         tensors, expected = {}, {}
         for name, tensor in load_file(source / "model.safetensors").items():
@@ -42,7 +43,7 @@ def package(tiny_checkpoint: Callable[[str], Path], tmp_path: Path) -> Package:
             width = down_bits if "down" in name else bits
             codes, zeros = (
                 random.integers(0, 2**width, (inputs, outputs)),
-                random.integers(1, 2**width, (inputs // group, outputs)),
+                random.integers(lowest, 2**width, (inputs // group, outputs)),
             )
             scales = random.uniform(0.001, 0.01, zeros.shape).astype(np.float16)
             g_idx = np.arange(inputs) // group
@@ -78,6 +79,21 @@ def check(folder: Path, expected: dict[str, torch.Tensor]) -> None:
 @pytest.mark.parametrize(("bits", "ordered"), [(4, False), (4, True), (2, True), (3, False), (8, True)])
 def test_both_versions_are_read(package: Package, version: int, bits: int, ordered: bool) -> None:
     check(*package(bits=bits, version=version, ordered=ordered))
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_zeros_of_0_as_gptqmodel_writes_them_in_version_1(package: Package, bits: int) -> None:
+    """It subtracts one from every code of a word at once, so that a 0 borrows from its neighbour."""
+    folder, expected = package(bits=bits, version=2, checkpoint_format="gptq", lowest_zero=0)
+    ones = sum(1 << shift for shift in range(0, 32, bits))
+
+    def subtract(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        zeros = {name: one.numpy().view(np.uint32) for name, one in tensors.items() if name.endswith("qzeros")}
+        stored = {name: torch.from_numpy((one - np.uint32(ones)).view(np.int32)) for name, one in zeros.items()}
+        return {**tensors, **stored}
+
+    change(folder, subtract)
+    check(folder, expected)
 
 
 def test_a_layer_of_other_bits_is_read(package: Package) -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,8 +78,23 @@ def dequantized_state(folder: Path, dtype: torch.dtype) -> dict[str, torch.Tenso
         raise ArtifactError(f"{folder} holds no packed layer in safetensors files; fetch the whole package")
     for layer in list(packed):
         arrays, bits = _layer(f"{folder}: {layer}", packed.pop(layer), int(facts["group_size"]))
-        state[f"{layer}.weight"] = torch.from_numpy(dequantize(arrays, bits, version)).to(dtype)
+        held = version
+        if version == 1 and bits != 3:  # codes of 3 bits straddle words: each is taken by itself
+            arrays, held = replace(arrays, qzeros=_plus_one(arrays.qzeros, bits)), 2
+        state[f"{layer}.weight"] = torch.from_numpy(dequantize(arrays, bits, held)).to(dtype)
     return state
+
+
+def _plus_one(qzeros: NDArray[int32], bits: int) -> NDArray[int32]:
+    """Zeros of version 1 as version 2 stores them: one added to every code of a word at once.
+
+    gptqmodel subtracts so when it writes version 1: a zero of 0 borrows from its neighbour, and only this undoes it.
+    """
+    import numpy as np
+
+    ones = sum(1 << shift for shift in range(0, _WORD, bits))
+    added: NDArray[int32] = (qzeros.view(np.uint32) + np.uint32(ones)).view(np.int32)
+    return added
 
 
 def quantization_facts(folder: Path) -> dict[str, Any]:
