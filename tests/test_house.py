@@ -25,6 +25,7 @@ HEAVY = (
     "pandas",
     "sqlglot",
     "pynvml",
+    "triton",
 )
 # errors <- nouns <- kernels <- {formats, runtimes, evals, trackers} <- build <- cli
 NOUNS = {

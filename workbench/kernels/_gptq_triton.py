@@ -21,7 +21,7 @@ Example::
     round_columns(values, carried, corner, grids, codes)  # gptq_cuda_columns.py tells what these are
 """
 
-# mypy: disable-error-code="import-not-found, import-untyped, untyped-decorator, no-any-unimported"
+# mypy: disable-error-code="import-not-found, import-untyped, untyped-decorator, no-untyped-call, no-any-unimported"
 
 from __future__ import annotations
 
@@ -78,14 +78,17 @@ def round_columns(values: Tensor, carried: Tensor, corner: Tensor, grids: Column
     Raises:
         ValueError: a row's numbers are not neighbours.
     """
+    import torch
+
     scales, zeros = grids.scales, grids.zeros
     by_rows = all(part.stride(1) == 1 for part in (values, carried, codes, scales, zeros))
     if not by_rows or scales.stride() != zeros.stride():
         raise ValueError("the kernel reads rows of neighbouring numbers")
     rows, width = values.shape
     coefficients = (corner.triu() / corner.diagonal()).t().contiguous()
-    _round_columns[(triton.cdiv(rows, ROWS),)](
-        values, carried, coefficients, corner.diagonal().contiguous(), scales, zeros, grids.groups, codes,
-        rows, width, values.stride(0), carried.stride(0), scales.stride(0), codes.stride(0), float(grids.top),
-        ROWS=ROWS, WIDTH=triton.next_power_of_2(width),
-    )  # fmt: skip
+    with torch.cuda.device_of(values):  # Triton launches on the current card, which need not be the values'
+        _round_columns[(triton.cdiv(rows, ROWS),)](
+            values, carried, coefficients, corner.diagonal().contiguous(), scales, zeros, grids.groups, codes,
+            rows, width, values.stride(0), carried.stride(0), scales.stride(0), codes.stride(0), float(grids.top),
+            ROWS=ROWS, WIDTH=triton.next_power_of_2(width),
+        )  # fmt: skip
