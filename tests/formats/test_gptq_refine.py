@@ -113,3 +113,11 @@ def test_tuning_is_refused_where_texts_or_memory_are_too_few(tiny_checkpoint, tm
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=1 << 20))
     with pytest.raises(WorkbenchError, match="refine: layers"):
         tuned(source, tmp_path / "small", ["SELECT 1;"] * 30, 1)
+
+
+def test_what_it_takes_is_predicted_beforehand():
+    checkpoint = open_checkpoint("sqlcoder-nano")
+    refined = ("none", "layers", "model")
+    plain, layers, model = (FORMAT.build_work(checkpoint, GptqOptions(refine=one), 2) for one in refined)
+    assert 1.5 * plain.core_s < layers.core_s < model.core_s
+    assert plain.ram_bytes < layers.ram_bytes <= model.ram_bytes

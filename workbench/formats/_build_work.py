@@ -22,6 +22,9 @@ from workbench.shape import model_shape
 # Of one core, in float32 products; a core of a 2.6 GHz AMD EPYC reaches 94e9 in a large one (README's machine).
 CORE_FLOPS = 60e9
 TEXT_TOKENS = 430  # the calibration texts have 1,409 characters on average, StarCoder's tokens 3.3
+POLISH_SWEEPS = 8  # of workbench/kernels/gptq_polish.py
+TUNING_PASSES = 4  # of workbench/kernels/distillation.py
+TUNING_BYTES = 16  # for each weight: the float model, codes as floats, and a layer's weights and gradients on their way
 LIBRARIES_BYTES = 600 << 20  # torch, transformers and numba, resident
 
 
@@ -50,6 +53,27 @@ def gptq_work(checkpoint: Checkpoint, samples: int, most_tokens: int, threads: i
     core_s = passed.core_s * (len(steps) + 1) / 2 + (hessians + rounding) / CORE_FLOPS
     layer = max(rows * width for rows, width in linears)
     return BuildWork(core_s, passed.ram_bytes + 4 * max(inputs) ** 2 + 2 * 4 * layer)
+
+
+def refined_work(checkpoint: Checkpoint, samples: int, most_tokens: int, threads: int, whole_model: bool) -> BuildWork:
+    """GPTQ fitted to the float model's outputs (``_gptq_refine.py``); ``whole_model``: and tuned through all of it.
+
+    Predicted by counting: the texts pass the float model too, the shift of the inputs is a square matrix beside the
+    Hessian, a target takes 4 and a sweep of polishing 4 operations for each output and square of the inputs.
+    """
+    plain = gptq_work(checkpoint, samples, most_tokens, threads)
+    passed = calibration_work(checkpoint, samples, most_tokens, threads)
+    linears, tokens = _linear_shapes(checkpoint), _tokens(samples, most_tokens)
+    steps = len(MODULES[checkpoint.architecture].steps)
+    shifts = 2 * tokens * sum(columns**2 for _, columns in linears) * steps / (len(linears) // _layers(checkpoint))
+    polishing = 4 * (1 + POLISH_SWEEPS) * sum(rows * columns**2 for rows, columns in linears)
+    core_s = plain.core_s + passed.core_s + (shifts + polishing) / CORE_FLOPS
+    block = 4 * sum(rows * columns for rows, columns in linears) // _layers(checkpoint)
+    ram = plain.ram_bytes + block + 4 * max(columns for _, columns in linears) ** 2
+    if not whole_model:
+        return BuildWork(core_s, ram)
+    forward = 2 * checkpoint.parameters * tokens / CORE_FLOPS
+    return BuildWork(core_s + (1 + 3 * TUNING_PASSES) * forward, max(ram, TUNING_BYTES * checkpoint.parameters))
 
 
 def _tokens(samples: int, most_tokens: int) -> int:

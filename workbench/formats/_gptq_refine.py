@@ -6,8 +6,9 @@ at what the float model's layer gives, not at what its own weights would make of
 codes and scales are set to their optimum one by one (``workbench/kernels/gptq_polish.py``). The file is of the same
 layout and size as plain GPTQ's.
 
-It costs a second pass of the texts, twice the room for their states, and for each step one more matrix of the Hessian's
-size; solving takes about twice as long.
+It costs a second pass of the texts, twice the room for their states, a second copy of the block, and for each step one
+more matrix of the Hessian's size. Polishing takes some ten times as long as GPTQ's own pass over the columns: the
+bundled model is made in three times its time (27 s of a core beside 9 s).
 
 Example::
 

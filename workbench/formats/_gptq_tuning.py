@@ -24,6 +24,7 @@ from workbench.architecture import MODULES
 from workbench.checkpoint import Checkpoint
 from workbench.empty_model import without_weights
 from workbench.errors import WorkbenchError
+from workbench.formats._build_work import TUNING_BYTES
 from workbench.formats._gptq_blocks import Calibration
 from workbench.formats.base import ConversionContext
 from workbench.sizes import told_apart
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 FEWEST_TEXTS = 16
 RATE = 0.03  # of a step, as a share of a scale, for codes one apart; divided by their number
-BYTES_PER_WEIGHT = 16  # the float model, the codes as floats, and a layer's weights and gradients on their way
 
 
 def check_tuning(checkpoint: Checkpoint, texts: int) -> None:
@@ -46,7 +46,7 @@ def check_tuning(checkpoint: Checkpoint, texts: int) -> None:
     """
     import psutil
 
-    need, free = BYTES_PER_WEIGHT * checkpoint.parameters, psutil.virtual_memory().available
+    need, free = TUNING_BYTES * checkpoint.parameters, psutil.virtual_memory().available
     if need > free:
         wanted, there = told_apart(need, free)
         raise WorkbenchError(

@@ -27,7 +27,7 @@ from workbench.artifact import sha256_json
 from workbench.batches import STATE_BYTES, tokenize
 from workbench.checkpoint import Checkpoint
 from workbench.errors import WorkbenchError
-from workbench.formats._build_work import gptq_work
+from workbench.formats._build_work import gptq_work, refined_work
 from workbench.formats._gptq_blocks import Calibration, Quantizer, stored_tensors
 from workbench.formats._gptq_kernels import kernel_limits
 from workbench.formats._gptq_layout import (
@@ -117,7 +117,10 @@ class Gptq(Format[GptqOptions]):
 
     def build_work(self, checkpoint: Checkpoint, options: GptqOptions, threads: int) -> BuildWork:
         """Counted in operations; see ``_build_work.py``."""
-        return gptq_work(checkpoint, options.calibration_samples, options.calibration_tokens, threads)
+        texts = options.calibration_samples, options.calibration_tokens
+        if options.refine == "none":
+            return gptq_work(checkpoint, *texts, threads)
+        return refined_work(checkpoint, *texts, threads, whole_model=options.refine == "model")
 
     def tolerance(self, options: GptqOptions) -> float:
         """By the number of steps of a group."""
