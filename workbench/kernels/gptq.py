@@ -192,9 +192,7 @@ def _moments(
         given = as_tensor(hessian, "Hessian")
         if given.shape != (width, width):
             raise ValueError(f"a Hessian {tuple(given.shape)} does not fit {width} inputs")
-        diagonal = given.diagonal()  # where it is not finite, activations were not: factorise says so
-        broken = bool(torch.isfinite(diagonal).all()) and not bool(torch.isfinite(given.triu()).all())
-        if broken or bool((diagonal < 0).any()):
+        if (given.diagonal() < 0).any() or (given.diagonal().isfinite().all() and not _upper_is_finite(given)):
             raise ValueError("a Hessian is X^T X of finite inputs: finite, and nowhere negative on its diagonal")
         return given.to(weight.device, torch.float32, copy=True), None
     flat = as_tensor(inputs, "inputs")
@@ -203,6 +201,11 @@ def _moments(
     moments = new_hessian(width).to(weight.device)
     add(moments, flat.to(weight.device))
     return moments, flat.numel() // width
+
+
+def _upper_is_finite(matrix: Tensor) -> bool:
+    """Of the upper triangle, some rows at a time. (A diagonal that is not finite is told of by ``factorise``.)"""
+    return all(bool(matrix[first : first + ROWS].triu(first).isfinite().all()) for first in range(0, len(matrix), ROWS))
 
 
 def quantize(weight: Tensor, factor: Factor, settings: GptqSettings, workers: Workers) -> GptqResult:
