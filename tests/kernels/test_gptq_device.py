@@ -85,7 +85,7 @@ def test_same_as_the_cpus_solver(settings, columns, device):
         expected = quantize_layer(weight, settings, inputs=inputs, workers=workers)
     found = quantize_on_device(weight, moments(inputs, device), settings)
     # A value on the edge between two codes, or a choice among equal scales, may fall to either side and move its row.
-    assert (found.codes == expected.codes).mean() > (0.999 if settings.scales == "range" else 0.98)
+    assert (found.codes == expected.codes).mean() > (0.99 if settings.scales == "range" else 0.98)
     assert (found.scales == expected.scales).mean() > 0.98
     np.testing.assert_array_equal(found.g_idx, expected.g_idx)
     assert found.relative_error == pytest.approx(expected.relative_error, rel=1e-3)
