@@ -6,6 +6,7 @@ from shapes import sqlcoder_15b
 from workbench import catalog
 from workbench.build_cost import Host, build_cost, host
 from workbench.checkpoint import peek_checkpoint
+from workbench.formats._build_work import gptq_work
 from workbench.served import Served, format_of
 
 TWO_CORES = Host(2, 23 << 30, 10**12)
@@ -35,17 +36,18 @@ def test_a_streamed_conversion_costs_what_it_took(recipe, seconds, mib):
     assert found.peak_vram_bytes == 0
 
 
-def test_the_bundled_models_gptq_took_a_quarter_of_a_minute():
-    """14.9 s on two cores (README, "What you get"), calibration included."""
-    chosen, checkpoint = catalog.get_recipe("gptq-4bit"), peek_checkpoint("sqlcoder-nano")
-    found = build_cost(checkpoint, *format_of(chosen), 4 << 20, TWO_CORES)
-    assert found.seconds == pytest.approx(14.9, rel=0.25)
+def test_gptq_costs_about_the_cpu_time_it_took():
+    """On a busy machine: all of the bundled model; a block of 15B's shape of 4,096 tokens, with the start."""
+    nano, whole = peek_checkpoint("sqlcoder-nano"), sqlcoder_15b()
+    assert gptq_work(nano, 128, 1024, 2).core_s == pytest.approx(11.4, rel=0.35)
+    assert gptq_work(whole, 8, 512, 2).core_s / 40 == pytest.approx(171, rel=0.35)
 
 
 def test_gptq_of_15b_needs_a_block_and_a_hessian_but_not_the_model():
     found = cost("gptq-4bit")
     block, hessian = 387_000_000 * 4, 24576**2 * 4
-    assert block + hessian < found.peak_ram_bytes < 12 << 30
+    assert block + hessian < found.peak_ram_bytes < hessian + (8 << 30)
+    assert found.peak_ram_bytes > 6.18 * 2**30  # resident at the most when blocks of it were made
     assert found.seconds > 20 * cost("gguf-q4_k_m").seconds
 
 

@@ -175,7 +175,7 @@ import json, os, random, shutil, signal, sys, time
 from pathlib import Path
 from workbench import catalog
 from workbench.artifact import sha256_file
-from workbench.calibration import CalibrationTexts
+from workbench.calibration import CalibrationRequest
 from workbench.checkpoint import open_checkpoint
 from workbench.making import make_artifact
 
@@ -185,7 +185,8 @@ if "gptq" in name:  # a few texts show as much as many
     recipe = recipe.model_copy(update={"options": {**recipe.options, "calibration_samples": 6}})
 
 def convert(out):
-    make_artifact(open_checkpoint(model), recipe, out, threads=2)
+    memory = random.choice((0, 1 << 30))  # texts' states lie in files, or in memory
+    make_artifact(open_checkpoint(model), recipe, out, threads=2, calibration=CalibrationRequest(memory=memory))
 
 def digests(out):
     return {file.name: sha256_file(file) for file in out.iterdir()}

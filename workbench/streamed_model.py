@@ -183,7 +183,10 @@ class StreamedModel:
         given = weights or {}
         empty = dict(block.named_parameters())
         state = {
-            name: given[name] if name in given else self.read(f"{self._facts.blocks}.{place}.{name}") for name in empty
+            name: given[name].to(self._device, self._dtype)
+            if name in given
+            else self.read(f"{self._facts.blocks}.{place}.{name}")
+            for name in empty
         }
         block.load_state_dict(state, assign=True, strict=False)
         del state

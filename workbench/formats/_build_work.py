@@ -1,10 +1,11 @@
 """The work of calibrated conversions, counted in operations: texts through all blocks, Hessians, factors, rounding.
 
-Reading a text costs 2 operations for each weight and token. GPTQ reads the texts once for each of a block's four
-steps, each time from the block's beginning to that step, and once more to go on; for a matrix of ``n`` inputs and ``m``
-outputs it adds ``tokens x n^2`` operations for the Hessian (half of it, for it is symmetric), ``n^3 / 3`` for the
-factor and ``m x n^2`` for rounding (``workbench/kernels/gptq.py``). In memory are one block in float32, one Hessian, a
-copy of the layer in hand, and each thread's batch.
+Reading a text costs 2 operations for each weight and token. GPTQ passes each block once step by step, and the layers
+before the MLP's end once more where the inner activations find no room (``workbench/block_run.py``); for a matrix of
+``n`` inputs and ``m`` outputs it adds ``tokens x n^2`` operations for the Hessian (half of it, for it is symmetric),
+``n^3 / 3`` for the factor and ``m x n^2`` for rounding (``workbench/kernels/gptq.py``). In memory are one block in
+float32, the next as it is stored, one Hessian, a copy of the layer in hand, each thread's batch, and the texts' states
+up to a limit. Refined GPTQ has the float model pass beside it, and one more matrix of the Hessian's size.
 
 Example::
 
@@ -13,14 +14,17 @@ Example::
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from workbench.architecture import MODULES
-from workbench.batches import BATCH_TOKENS
+from workbench.batches import BATCH_TOKENS, STATE_BYTES
 from workbench.checkpoint import Checkpoint
-from workbench.formats.base import BuildWork
+from workbench.formats.base import CALIBRATION_MEMORY, BuildWork
 from workbench.shape import model_shape
 
-# Of one core, in float32 products; a core of a 2.6 GHz AMD EPYC reaches 94e9 in a large one (README's machine).
-CORE_FLOPS = 60e9
+# Of one core. Measured on a busy 2.6 GHz AMD EPYC, in CPU time: 66e9 over the bundled model's conversion, 102e9 over a
+# block of SQLCoder-15B's shape.
+CORE_FLOPS = 80e9
 TEXT_TOKENS = 430  # the calibration texts have 1,409 characters on average, StarCoder's tokens 3.3
 POLISH_SWEEPS = 8  # of workbench/kernels/gptq_polish.py
 TUNING_PASSES = 4  # of workbench/kernels/distillation.py
@@ -41,18 +45,27 @@ def calibration_work(checkpoint: Checkpoint, samples: int, most_tokens: int, thr
 def gptq_work(checkpoint: Checkpoint, samples: int, most_tokens: int, threads: int) -> BuildWork:
     """GPTQ of the whole model."""
     passed = calibration_work(checkpoint, samples, most_tokens, threads)
-    steps = MODULES[checkpoint.architecture].steps
-    linears = _linear_shapes(checkpoint)
-    places = iter(linears[: len(linears) // _layers(checkpoint)])
-    read = [[next(places) for _ in step] for step in steps]
-    inputs = [columns for (_, columns), *_ in read]
-    tokens = _tokens(samples, most_tokens)
-    hessians = _layers(checkpoint) * sum(tokens * width**2 + width**3 / 3 for width in inputs)
+    layers, linears, tokens = _layers(checkpoint), _linear_shapes(checkpoint), _tokens(samples, most_tokens)
+    block = linears[: len(linears) // layers]
+    places = iter(block)
+    steps = [[next(places) for _ in step] for step in MODULES[checkpoint.architecture].steps]
+    inputs = [columns for (_, columns), *_ in steps]
+    states = STATE_BYTES * tokens * model_shape(checkpoint.config).hidden
+    inner = 4 * tokens * inputs[-1]
+    kept = states if states <= CALIBRATION_MEMORY else 0
+    again = 0.0 if kept + inner <= CALIBRATION_MEMORY else _weights(steps[-2]) / _weights(block)
+    hessians = layers * sum(tokens * width**2 + width**3 / 3 for width in inputs)
     rounding = sum(rows * width**2 for rows, width in linears)
-    # The k-th of n steps reads the block up to it, and the way on all of it: (n + 1) / 2 times the whole on average.
-    core_s = passed.core_s * (len(steps) + 1) / 2 + (hessians + rounding) / CORE_FLOPS
-    layer = max(rows * width for rows, width in linears)
-    return BuildWork(core_s, passed.ram_bytes + 4 * max(inputs) ** 2 + 2 * 4 * layer)
+    core_s = passed.core_s * (1 + again) + (hessians + rounding) / CORE_FLOPS
+    next_block = 2 * _weights(block)  # in 16 bits
+    layer = 2 * 4 * max(rows * width for rows, width in linears)
+    ram = passed.ram_bytes + next_block + 4 * max(inputs) ** 2 + layer
+    return BuildWork(core_s, ram + (kept if again else min(kept + inner, CALIBRATION_MEMORY)))
+
+
+def _weights(shapes: Sequence[tuple[int, int]]) -> int:
+    """Of matrices ``(out, in)``."""
+    return sum(rows * columns for rows, columns in shapes)
 
 
 def refined_work(checkpoint: Checkpoint, samples: int, most_tokens: int, threads: int, whole_model: bool) -> BuildWork:
