@@ -32,7 +32,7 @@ from workbench.checkpoint import Checkpoint, open_checkpoint
 from workbench.errors import WorkbenchError
 from workbench.nano import MODEL_NAME
 
-RECIPES = ("gptq-4bit",)
+RECIPES = ("gptq-4bit-fitted", "gptq-4bit")
 
 
 class Run:
