@@ -39,7 +39,7 @@ PYTHON = "WORKBENCH_GPTQMODEL_PYTHON"
 READERS = ("gptqmodel", "transformers")
 TEXTS = tuple(f"SELECT name, {n} FROM city WHERE size > {n * n} ORDER BY size;" for n in range(24))
 IDS = np.random.default_rng(0).integers(1, 200, (2, 40))
-QUESTIONS, NEW_TOKENS, RANDOM_TOKENS = 20, 96, 24
+QUESTIONS, FEWER, NEW_TOKENS, RANDOM_TOKENS = 20, 4, 96, 24  # the plain kernel takes seconds for a question
 LOGIT_ERROR = {"torch": 5e-3, "auto": 2e-2}
 AS_GOOD_AS_EQUAL = 0.02  # share of the logits' spread
 ODD = {
@@ -50,6 +50,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "nano": ("nano", catalog.get_recipe("gptq-4bit").options),
     "nano, the readers' choice of kernel": ("nano", catalog.get_recipe("gptq-4bit").options),
     "nano, 8 bits": ("nano", catalog.get_recipe("gptq-8bit").options),
+    "nano, fitted": ("nano", {**catalog.get_recipe("gptq-4bit-fitted").options, "calibration_samples": 16}),
     "4 bits": ("gpt_bigcode", {}),
     "8 bits": ("gpt_bigcode", {"bits": 8}),
     "3 bits": ("gpt_bigcode", {"bits": 3}),
@@ -116,7 +117,8 @@ class Packages:
         out.mkdir()
         texts = load_calibration(None, checkpoint.prompt).texts if kind == "nano" else TEXTS
         FORMAT.convert(checkpoint, GptqOptions.model_validate(options), out, ConversionContext(texts))
-        asked = held_out(checkpoint) if kind == "nano" else [IDS[0].tolist()]
+        questions = QUESTIONS if options == catalog.get_recipe("gptq-4bit").options else FEWER
+        asked = held_out(checkpoint)[:questions] if kind == "nano" else [IDS[0].tolist()]
         return {
             "folder": str(out), "backend": backend_of(name), "ids": IDS.tolist(), "prompts": asked,
             "new_tokens": NEW_TOKENS if kind == "nano" else RANDOM_TOKENS,
