@@ -38,6 +38,7 @@ from workbench.kernels._gptq_descent import improve_codes
 from workbench.kernels._gptq_rows import ROWS
 from workbench.kernels.gptq import GptqResult
 from workbench.kernels.hessian import Factor
+from workbench.products import add_product, multiply
 from workbench.workers import Workers
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ class _Rows:
         """One block's scales and codes; ``carried`` is E U and stays so. Tells whether anything changed."""
         strip = _strip(self._factor, block)
         before = self._error(block.columns)
-        gradient = carried[:, block.first :] @ strip.t()
+        gradient = multiply(carried[:, block.first :], strip)
         codes = np.ascontiguousarray(self.codes[:, block.columns])
         if block.whole:
             for place, group in enumerate(block.used):
@@ -183,7 +184,7 @@ class _Rows:
         change = self._error(block.columns) - before
         if not bool(change.any()):
             return False
-        carried[:, block.first :].addmm_(change, strip)
+        add_product(carried[:, block.first :], change, strip.t())
         return True
 
     def _refit_scale(

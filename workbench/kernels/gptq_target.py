@@ -23,6 +23,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from workbench.kernels.hessian import Factor
+from workbench.products import add_product, multiply
 from workbench.workers import Workers
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def add_shift(shift: Tensor, inputs: Tensor, reference: Tensor, workers: Workers
     read = inputs.float()
 
     def rows(part: slice) -> None:
-        shift[part].addmm_(apart[:, part].t(), read)
+        add_product(shift[part], apart[:, part].t(), read.t())
 
     workers.run(rows, _pieces(len(shift)))
 
@@ -74,7 +75,7 @@ def corrected(weight: Tensor, shift: Tensor, factor: Factor, strength: float, wo
 
     def rows(part: slice) -> None:
         own = weight[part].float()
-        moved = (own @ shift)[:, factor.order]
+        moved = multiply(own, shift.t())[:, factor.order]
         half = torch.linalg.solve_triangular(factor.upper.t(), moved, upper=False, left=False)
         change = torch.empty_like(own)
         change[:, factor.order] = torch.linalg.solve_triangular(factor.upper, half, upper=True, left=False)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 TILE = 512
 TOKENS = 1024  # summed in one product
 BLOCK = 128  # columns GPTQ rounds between two large products; every group size divides it
-DOUBLE_UP_TO = 2048  # widest Hessian factorised in float64: below, the time does not matter
+DOUBLE_UP_TO = 1024  # widest Hessian factorised in float64: below, the time does not matter
 MOST_DAMP = 1.0
 
 
