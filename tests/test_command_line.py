@@ -16,6 +16,7 @@ def test_every_option_reads_back_on_the_command_line():
     request = BuildRequest(
         "m2-max:64", ("a b", "gguf-q4_k_m"), "org/model", "main", "nano", Path("out dir"), 512, (Path("q.csv"),),
         Path("dbs"), (Path("ref.jsonl"),), 5, 4, "postgresql://u@h/db", "sqlite:///x.db", True, 2, True, 0,
+        "texts.jsonl", 0.5,
     )  # fmt: skip
     words = shlex.split(build_command(request))
     assert words[:4] == ["python", "-m", "workbench", "build"]

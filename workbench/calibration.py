@@ -26,6 +26,7 @@ import gzip
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
 from workbench.artifact import sha256_json
 from workbench.asking import answered
@@ -36,6 +37,9 @@ from workbench.hub_dataset import fetch_data
 from workbench.nano import DATA_DIR
 from workbench.prompt import PROMPTS, Prompt
 from workbench.questions import REQUIRED_COLUMNS, load_question_set
+
+if TYPE_CHECKING:
+    from workbench.request import BuildRequest, ConvertRequest
 
 BUNDLED = "bundled"
 PIECE = 4096  # about the 1,024 tokens that recipes take of a text
@@ -53,6 +57,12 @@ class CalibrationRequest:
 
     source: str | None = None
     memory: int = CALIBRATION_MEMORY
+
+    @classmethod
+    def of(cls, request: BuildRequest | ConvertRequest) -> Self:
+        """What a build's or a conversion's request says of it."""
+        gib = request.calibration_memory
+        return cls(request.calibration, CALIBRATION_MEMORY if gib is None else int(gib * (1 << 30)))
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
-from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,24 +84,7 @@ _calibration_memory = click.option(
     help="GiB of memory for those texts on their way through the model; what takes more is kept on the disk. "
     "Default: 2.",
 )
-
-
-def calibration_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Two options that reach the command as one ``calibration``."""
-
-    @wraps(command)
-    def called(calibration: str | None, calibration_memory: float | None, **options: Any) -> Any:
-        from workbench.calibration import CalibrationRequest
-
-        request = CalibrationRequest(calibration)
-        if calibration_memory is not None:
-            request = replace(request, memory=int(calibration_memory * (1 << 30)))
-        return command(calibration=request, **options)
-
-    both: Callable[..., Any] = combine(_calibration, _calibration_memory)(called)
-    return both
-
-
+calibration_options = combine(_calibration, _calibration_memory)
 threads_option = click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: all cores.")
 beams_option = click.option(
     "--beams",

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from workbench.artifact import Artifact
+from workbench.calibration import CalibrationRequest
 from workbench.catalog import get_recipe, get_runtime
 from workbench.checkpoint import Checkpoint, open_checkpoint, peek_checkpoint
 from workbench.conformance import TEXTS, Subject, check, golden_prompts, is_checked, summary
@@ -33,14 +34,14 @@ def convert(request: ConvertRequest, listener: Listener = SILENT) -> Made:
     """
     recipe = get_recipe(request.recipe)
     peeked = peek_checkpoint(request.model, request.revision)
-    job = make_job(peeked, recipe, request.calibration.source)  # before gigabytes are fetched
-    if request.calibration.source and job.calibration is None:
+    job = make_job(peeked, recipe, request.calibration)  # before gigabytes are fetched
+    if request.calibration and job.calibration is None:
         raise WorkbenchError(f"{recipe.name} looks at no calibration texts; leave out --calibration")
     listener.step(f"Convert {peeked.id} by {recipe.name}")
     checkpoint = open_checkpoint(request.model, peeked.revision)
     checkpoint.check_tokenizer()
     checkpoint = replace(checkpoint, prompt_name=request.prompt)
-    made = make_artifact(checkpoint, recipe, request.out, listener, request.threads, request.calibration)
+    made = make_artifact(checkpoint, recipe, request.out, listener, request.threads, CalibrationRequest.of(request))
     manifest = made.artifact.manifest
     size = f"{size_text(manifest.weight_bytes)}, {manifest.bits_per_weight:.2f} bits per weight"
     how = "unchanged, kept" if made.seconds is None else f"in {made.seconds:.1f} s"

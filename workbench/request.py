@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from workbench.calibration import CalibrationRequest
 from workbench.nano import DATA_DIR, MODEL_NAME
 from workbench.questions import QuestionSet, load_question_set
 
@@ -36,7 +35,8 @@ class BuildRequest:
         threads: CPU threads; 0 means all cores.
         again: run and score everything anew, though nothing has changed.
         divergence: questions over which next-token distributions are compared with the reference's; 0 compares none.
-        calibration: the texts to fit weights to, for recipes that look at any.
+        calibration: where the texts to fit weights to are from, as ``--calibration`` takes it; ``None`` means bundled.
+        calibration_memory: GiB of memory for the states of these texts, above which they are files; ``None`` means 2.
     """
 
     profile: str
@@ -57,7 +57,8 @@ class BuildRequest:
     threads: int = 0
     again: bool = False
     divergence: int = 64
-    calibration: CalibrationRequest = field(default_factory=CalibrationRequest)
+    calibration: str | None = None
+    calibration_memory: float | None = None
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,8 @@ class ConvertRequest:
         prompt: name of the prompt the model was trained on; ``None`` lets the model's name tell.
         threads: 0 means one per processor.
         check: run the artifact in its engine and compare it with its source.
-        calibration: the texts to fit weights to, for recipes that look at any.
+        calibration: where the texts to fit weights to are from, as ``--calibration`` takes it; ``None`` means bundled.
+        calibration_memory: GiB of memory for the states of these texts, above which they are files; ``None`` means 2.
     """
 
     recipe: str
@@ -82,7 +84,8 @@ class ConvertRequest:
     prompt: str | None = None
     threads: int = 0
     check: bool = False
-    calibration: CalibrationRequest = field(default_factory=CalibrationRequest)
+    calibration: str | None = None
+    calibration_memory: float | None = None
 
 
 def question_sets(

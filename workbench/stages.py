@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from workbench import __version__, catalog
 from workbench.artifact import Artifact, sha256_json
+from workbench.calibration import CalibrationRequest
 from workbench.conformance import Subject, check, is_checked, summary
 from workbench.engine_process import require_memory
 from workbench.errors import StorageError, WorkbenchError
@@ -45,7 +46,7 @@ def convert_all(work: Work) -> dict[str, Outcome[Made]]:
                 final,
                 work.listener,
                 work.request.threads,
-                work.request.calibration,
+                CalibrationRequest.of(work.request),
             )
         except StorageError:
             raise

@@ -106,7 +106,7 @@ class Work:
         digest = self.checkpoint.known_digest()
         if digest is None:
             return None
-        calibration = self.request.calibration.source
+        calibration = self.request.calibration
         return sha256_json(
             {
                 "plan": decision(self.plan),
@@ -146,8 +146,8 @@ def prepare(request: BuildRequest, listener: Listener) -> Work:
     profile = catalog.get_profile(request.profile)
     recipes = catalog.get_recipes(request.recipes)
     peeked = peek_checkpoint(request.model, request.revision)
-    if request.calibration.source:
-        load_calibration(request.calibration.source, dataclasses.replace(peeked, prompt_name=request.prompt).prompt)
+    if request.calibration:
+        load_calibration(request.calibration, dataclasses.replace(peeked, prompt_name=request.prompt).prompt)
     sets = question_sets(request.questions, request.limit, request.databases)
     plan = make_plan(peeked, profile, recipes, request.context, beams=request.beams)
     listener.step(f"Plan: {peeked.id} on {profile.name} ({profile.title}), {plan.context} tokens of context")
