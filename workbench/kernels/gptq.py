@@ -40,7 +40,7 @@ from workbench.kernels._gptq_rows import ERROR_ROWS, ROWS, Piece, groups_in_orde
 from workbench.kernels.gptq_grid import notes_on_scales
 from workbench.kernels.gptq_settings import GptqSettings
 from workbench.kernels.hessian import Factor, add_inputs, factorise, new_hessian
-from workbench.kernels.packing import PackedLayer, pack, packed_pieces
+from workbench.kernels.packing import PackedLayer, pack, packed_pieces, weights_of
 from workbench.processors import available_processors
 from workbench.workers import Workers
 
@@ -89,10 +89,8 @@ class GptqResult:
         return packed_pieces(self.codes, self.scales, self.zeros, self.g_idx, self.bits, version)
 
     def rows(self, part: slice) -> NDArray[np.float32]:
-        """Some rows of the weights that the codes stand for: ``scales * (codes - zeros)``, just as readers compute."""
-        centred = self.codes[part].astype(np.float32) - self.zeros[part].astype(np.float32)[:, self.g_idx]
-        weights: NDArray[np.float32] = centred * self.scales[part].astype(np.float32)[:, self.g_idx]
-        return weights
+        """Some rows of the weights that the codes stand for."""
+        return weights_of(self.codes[part], self.scales[part], self.zeros[part], self.g_idx)
 
     @property
     def weight(self) -> NDArray[np.float32]:

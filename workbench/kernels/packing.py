@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,12 +115,8 @@ def pack(
     Raises:
         ValueError: sizes that do not fill whole words, or a zero that cannot be stored.
     """
-    return PackedLayer(
-        qweight=np.concatenate(list(_packed_codes(codes, bits))),
-        qzeros=_packed_zeros(zeros, bits, version),
-        scales=np.ascontiguousarray(scales.T.astype(np.float16)),
-        g_idx=g_idx.astype(np.int32),
-    )
+    *qweight, qzeros, stored_scales, stored_g_idx = packed_pieces(codes, scales, zeros, g_idx, bits, version)
+    return PackedLayer(np.concatenate(qweight), qzeros, stored_scales, stored_g_idx)
 
 
 def packed_pieces(
@@ -129,7 +126,7 @@ def packed_pieces(
     g_idx: NDArray[np.int32],
     bits: int,
     version: int = 1,
-) -> Iterator[NDArray[np.generic]]:
+) -> Iterator[NDArray[Any]]:
     """The same, made while it is written: pieces of ``qweight``, then ``qzeros``, ``scales`` and ``g_idx``.
 
     So the packed layer is never held whole beside the codes. Arguments and errors are those of ``pack``.
@@ -178,6 +175,20 @@ def unpack(
 
 def dequantize(layer: PackedLayer, bits: int, version: int = 1) -> NDArray[np.float32]:
     """The float weights ``(out, in)`` a stored layer stands for."""
-    codes, scales, zeros = unpack(layer, bits, version)
-    centred = codes.astype(np.float32) - zeros.astype(np.float32)[:, layer.g_idx]
-    return np.ascontiguousarray(centred * scales.astype(np.float32)[:, layer.g_idx])
+    return np.ascontiguousarray(weights_of(*unpack(layer, bits, version), layer.g_idx))
+
+
+def weights_of(
+    codes: NDArray[np.uint8], scales: NDArray[np.float16], zeros: NDArray[np.uint8], g_idx: NDArray[np.int32]
+) -> NDArray[np.float32]:
+    """What codes stand for, ``scales * (codes - zeros)`` in float32, just as readers compute.
+
+    Args:
+        codes: ``(out, in)``, or some of these rows; of scales and zeros the same.
+        scales: ``(out, groups)``.
+        zeros: ``(out, groups)``.
+        g_idx: ``(in,)``.
+    """
+    centred = codes.astype(np.float32) - zeros.astype(np.float32)[:, g_idx]
+    weights: NDArray[np.float32] = centred * scales.astype(np.float32)[:, g_idx]
+    return weights
