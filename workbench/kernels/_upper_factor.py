@@ -39,7 +39,7 @@ def factorise_in_place(matrix: Tensor, step: int, workers: Workers) -> bool:
     parts = edges(len(matrix), step)
     for place in range(len(parts) - 1, -1, -1):
         last = parts[place]
-        factor = next(workers.map(_corner_factor, [matrix[last, last]]))
+        factor = next(workers.map(corner_factor, [matrix[last, last].double()]))
         if factor is None:
             return False
         matrix[last, last] = factor.to(matrix.dtype) + matrix[last, last].tril(-1)
@@ -60,11 +60,11 @@ def _inverse(triangle: Tensor) -> Tensor:
     return found
 
 
-def _corner_factor(corner: Tensor) -> Tensor | None:
-    """U of a small H = U U^T, of which the upper triangle is read, in float64."""
+def corner_factor(corner: Tensor) -> Tensor | None:
+    """U of a small H = U U^T, of which the upper triangle is read: Cholesky's factor with the order reversed twice."""
     import torch
 
-    lower, failed = torch.linalg.cholesky_ex(corner.double().flip(0, 1))
+    lower, failed = torch.linalg.cholesky_ex(corner.flip(0, 1))
     if int(failed) or not bool(torch.isfinite(lower.diagonal()).all()):
         return None
     factor: Tensor = lower.flip(0, 1)

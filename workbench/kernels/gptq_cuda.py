@@ -28,9 +28,10 @@ from typing import TYPE_CHECKING
 
 from workbench.errors import WorkbenchError
 from workbench.kernels._gptq_rows import ERROR_ROWS
+from workbench.kernels._tiles import edges
 from workbench.kernels.gptq import GptqResult
 from workbench.kernels.gptq_cuda_columns import Columns, round_columns_on_device
-from workbench.kernels.gptq_cuda_factor import edges, factorise_on_device, full_float32
+from workbench.kernels.gptq_cuda_factor import factorise_on_device, full_float32
 from workbench.kernels.gptq_cuda_grid import choose_grid_on_device
 from workbench.kernels.gptq_cuda_packing import pack_on_device
 from workbench.kernels.gptq_grid import notes_on_scales

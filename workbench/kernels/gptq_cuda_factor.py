@@ -24,9 +24,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from workbench.errors import WorkbenchError
+from workbench.kernels._tiles import edges
+from workbench.kernels._upper_factor import corner_factor
 from workbench.kernels.gptq_settings import GptqSettings
-from workbench.kernels.hessian import DOUBLE_UP_TO, MOST_DAMP, Factor, notes_on
+from workbench.kernels.hessian import DOUBLE_UP_TO, Factor, check_finite, damp_until_definite
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -93,37 +94,16 @@ def factorise_on_device(hessian: Tensor, settings: GptqSettings, tokens: int | N
     """
     import torch
 
-    if not bool(torch.isfinite(hessian.diagonal()).all()):  # |H_ij| is at most the larger of H_ii and H_jj
-        raise WorkbenchError(
-            "calibration activations hold NaN or infinity, so the model itself overflows on these texts; "
-            "check the checkpoint, or calibrate on other texts"
-        )
+    check_finite(hessian)
     order = torch.arange(len(hessian), device=hessian.device)
     mirror(hessian)
     if settings.desc_act:
         order = torch.argsort(hessian.diagonal(), descending=True, stable=True)
         _reorder(hessian, order)
     work = hessian.double() if len(hessian) <= DOUBLE_UP_TO else hessian
-    raw = work.diagonal().clone()
-    alive = raw > 0
-    plain = torch.where(alive, raw, raw[alive].mean() if bool(alive.any()) else 1.0)
-    damp = settings.damp
-    while damp <= MOST_DAMP:
-        damped = plain + damp * plain.mean()
-        work.diagonal().copy_(damped)
-        with full_float32():
-            definite = _factorise_in_place(work)
-        if definite:
-            notes = notes_on(raw, tokens, settings.damp, damp)
-            return Factor(work.float(), [], order, damped.double() - raw.double(), damp, notes)
-        _restore(work)
-        damp = max(damp * 10, 1e-4)
-    raise WorkbenchError("the calibration inputs span too little to quantize this layer; use more or other texts")
-
-
-def edges(size: int, step: int) -> list[slice]:
-    """``size`` places in pieces of ``step``, the last one narrower where it must be."""
-    return [slice(first, min(first + step, size)) for first in range(0, size, step)]
+    with full_float32():
+        damping = damp_until_definite(work, settings.damp, lambda: _factorise_in_place(work), lambda: _restore(work))
+    return Factor(work.float(), [], order, damping.added, damping.damp, damping.notes(tokens))
 
 
 def mirror(matrix: Tensor) -> None:
@@ -156,7 +136,7 @@ def _factorise_in_place(matrix: Tensor) -> bool:
     parts = edges(len(matrix), TILE)
     for place in range(len(parts) - 1, -1, -1):
         last = parts[place]
-        factor = _upper_factor(matrix[last, last])
+        factor = corner_factor(matrix[last, last])
         if factor is None:
             return False
         matrix[last, last] = factor + matrix[last, last].tril(-1)
@@ -175,14 +155,3 @@ def _subtract(target: Tensor, left: Tensor, right: Tensor) -> None:
     kept = target[-width:].tril(-1)
     target.addmm_(left, right.t(), alpha=-1)
     target[-width:] = target[-width:].triu() + kept
-
-
-def _upper_factor(corner: Tensor) -> Tensor | None:
-    """U of a small H = U U^T, of which the upper triangle is read: Cholesky's factor with the order reversed twice."""
-    import torch
-
-    lower, failed = torch.linalg.cholesky_ex(corner.flip(0, 1))
-    if int(failed) or not bool(torch.isfinite(lower.diagonal()).all()):
-        return None
-    factor: Tensor = lower.flip(0, 1)
-    return factor

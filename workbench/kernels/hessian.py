@@ -16,6 +16,7 @@ Example::
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -115,34 +116,82 @@ def factorise(hessian: Tensor, damp: float, desc_act: bool, workers: Workers, to
     """
     import torch
 
-    if not bool(torch.isfinite(hessian.diagonal()).all()):  # |H_ij| is at most the larger of H_ii and H_jj
-        raise WorkbenchError(
-            "calibration activations hold NaN or infinity, so the model itself overflows on these texts; "
-            "check the checkpoint, or calibrate on other texts"
-        )
+    check_finite(hessian)
     order = torch.arange(len(hessian))
     mirror(hessian, TILE, workers)
     if desc_act:
         order = torch.argsort(hessian.diagonal(), descending=True, stable=True)
         order_both_ways(hessian, order, TILE, workers)
     work = hessian.double() if len(hessian) <= DOUBLE_UP_TO else hessian
+    damping = damp_until_definite(
+        work, damp, lambda: factorise_in_place(work, TILE, workers), lambda: restore(work, TILE, workers)
+    )
+    inverses = inverses_of_blocks(work, BLOCK, workers)
+    return Factor(work.float(), inverses, order, damping.added, damping.damp, damping.notes(tokens))
+
+
+def check_finite(hessian: Tensor) -> None:
+    """Refuse a Hessian of inputs that were not finite.
+
+    Raises:
+        WorkbenchError: they were not.
+    """
+    import torch
+
+    if not bool(torch.isfinite(hessian.diagonal()).all()):  # |H_ij| is at most the larger of H_ii and H_jj
+        raise WorkbenchError(
+            "calibration activations hold NaN or infinity, so the model itself overflows on these texts; "
+            "check the checkpoint, or calibrate on other texts"
+        )
+
+
+@dataclass(frozen=True)
+class Damping:
+    """What made a Hessian definite.
+
+    Attributes:
+        raw: its diagonal before, ``(in,)``.
+        added: what was added to it, ``(in,)`` float64.
+        asked: share of the mean diagonal that was to be added.
+        damp: share that was.
+    """
+
+    raw: Tensor
+    added: Tensor
+    asked: float
+    damp: float
+
+    def notes(self, tokens: int | None) -> tuple[str, ...]:
+        """A sentence for all that had to be handled; ``tokens`` as ``factorise`` takes them."""
+        return notes_on(self.raw, tokens, self.asked, self.damp)
+
+
+def damp_until_definite(
+    work: Tensor, asked: float, factorise_work: Callable[[], bool], restore_work: Callable[[], None]
+) -> Damping:
+    """Factorise a Hessian with as much damping as it takes, wherever it lies.
+
+    Args:
+        work: ``(in, in)``, mirrored; damped and factorised in place.
+        asked: share of the mean diagonal to begin with.
+        factorise_work: does it; ``False`` where the matrix is not definite.
+        restore_work: then undoes what it did, but for the diagonal.
+
+    Raises:
+        WorkbenchError: no damping makes it definite.
+    """
+    import torch
+
     raw = work.diagonal().clone()
     alive = raw > 0
     plain = torch.where(alive, raw, raw[alive].mean() if bool(alive.any()) else 1.0)
-    asked = damp
+    damp = asked
     while damp <= MOST_DAMP:
         damped = plain + damp * plain.mean()
         work.diagonal().copy_(damped)
-        if factorise_in_place(work, TILE, workers):
-            return Factor(
-                work.float(),
-                inverses_of_blocks(work, BLOCK, workers),
-                order,
-                damped.double() - raw.double(),
-                damp,
-                notes_on(raw, tokens, asked, damp),
-            )
-        restore(work, TILE, workers)
+        if factorise_work():
+            return Damping(raw, damped.double() - raw.double(), asked, damp)
+        restore_work()
         damp = max(damp * 10, 1e-4)
     raise WorkbenchError("the calibration inputs span too little to quantize this layer; use more or other texts")
 
