@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from workbench.artifact import MANIFEST_NAME, Artifact, Manifest, known_files, open_artifact, seal, sha256_json
 from workbench.errors import ArtifactError
+from workbench.package_files import UNLISTED
 from workbench.storage import staged
 
 MANIFEST = Manifest(
@@ -94,13 +95,13 @@ def test_digests_that_are_known_are_taken(tmp_path: Path) -> None:
     (tmp_path / "b").write_bytes(b"b")
     sealed = seal(tmp_path, MANIFEST, {"a": "known"})
     assert [entry.sha256[:5] for entry in sealed.files] == ["known", "3e23e"]
-    assert known_files(tmp_path) == {MANIFEST_NAME, "a", "b"}
+    assert known_files(tmp_path) == {*UNLISTED, "a", "b"}
 
 
 def test_a_folder_that_is_no_artifact_has_no_known_files(tmp_path: Path) -> None:
     assert known_files(tmp_path) == set()
     (tmp_path / MANIFEST_NAME).write_text("{")
-    assert known_files(tmp_path) == {MANIFEST_NAME}
+    assert known_files(tmp_path) == set(UNLISTED)
 
 
 JSON = st.recursive(

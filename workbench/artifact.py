@@ -10,13 +10,14 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from workbench.errors import ArtifactError
+from workbench.package_files import MANIFEST as MANIFEST_NAME
+from workbench.package_files import UNLISTED, check_names
 from workbench.whole_file import partial_of, write_whole
 
-MANIFEST_NAME = "manifest.json"
 MANIFEST_VERSION = 1
 
 
@@ -40,8 +41,8 @@ class Manifest:
         prompt: name of the prompt the model was trained on.
         format: the format's name.
         recipe: the recipe but for its accuracy gate, options completed.
-        source: id, revision and digest of the checkpoint.
-        files: every file but the manifest.
+        source: id, revision and digest of the checkpoint; of a package also its files' digests.
+        files: every file but the manifest and, of a package, what covers the manifest (``package_files.UNLISTED``).
         weight_bytes: bytes of the weight files.
         parameters: number of weights, tied ones once.
         bits_per_weight: ``8 * weight_bytes / parameters``.
@@ -50,6 +51,8 @@ class Manifest:
         details: what the format wants to say, e.g. the calibration digest.
         conformance: how its own engine computes beside the source; empty until that was looked at.
         acceptance: what the recipe's accuracy gate said; empty until a build with a gate judged it.
+        results: what builds and evaluations found, see ``workbench/package_results.py``; empty until packaged.
+        package: of a package: version of its layout, licence, when it was made; empty until packaged.
         schema_version: version of this record.
     """
 
@@ -69,6 +72,8 @@ class Manifest:
     details: dict[str, Any] = field(default_factory=dict)
     conformance: dict[str, Any] = field(default_factory=dict)
     acceptance: dict[str, Any] = field(default_factory=dict)
+    results: dict[str, Any] = field(default_factory=dict)
+    package: dict[str, Any] = field(default_factory=dict)
     schema_version: int = MANIFEST_VERSION
 
 
@@ -123,18 +128,11 @@ def manifest_of(record: dict[str, Any]) -> Manifest:
     """A manifest from JSON values.
 
     Raises:
-        ValueError, KeyError, TypeError: it is none, or a file would lie outside the artifact's folder.
+        ValueError, KeyError, TypeError: it is none, or names a file that no artifact may hold.
     """
-    return Manifest(**{**record, "files": tuple(_file_entry(entry) for entry in record["files"])})
-
-
-def _file_entry(record: dict[str, Any]) -> FileEntry:
-    """One entry of a manifest; a path that leaves the artifact's folder is refused."""
-    entry = FileEntry(**record)
-    path = PurePosixPath(entry.path)
-    if path.is_absolute() or ".." in path.parts:
-        raise ValueError(f"{entry.path} lies outside")
-    return entry
+    files = tuple(FileEntry(**entry) for entry in record["files"])
+    check_names([*(entry.path for entry in files), *UNLISTED])
+    return Manifest(**{**record, "files": files})
 
 
 def seal(folder: Path, manifest: Manifest, digests: Mapping[str, str] | None = None) -> Manifest:
@@ -151,7 +149,7 @@ def seal(folder: Path, manifest: Manifest, digests: Mapping[str, str] | None = N
     entries = tuple(
         FileEntry(name, (folder / name).stat().st_size, known.get(name) or sha256_file(folder / name))
         for name in names
-        if name != MANIFEST_NAME
+        if name not in UNLISTED
     )
     complete = dataclasses.replace(manifest, files=entries)
     write_manifest(folder, complete)
@@ -165,14 +163,14 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def known_files(folder: Path) -> set[str]:
-    """Names of the files an artifact's manifest lists and its own; empty for a folder that is no artifact."""
+    """Names of the files an artifact may hold, listed or not; empty for a folder that is no artifact."""
     try:
         files = json.loads((folder / MANIFEST_NAME).read_text(encoding="utf-8"))["files"]
-        return {MANIFEST_NAME, *(str(entry["path"]) for entry in files)}
+        return {*UNLISTED, *(str(entry["path"]) for entry in files)}
     except OSError:
         return set()
     except (ValueError, KeyError, TypeError):
-        return {MANIFEST_NAME}
+        return set(UNLISTED)
 
 
 def sha256_file(path: Path) -> str:

@@ -30,7 +30,7 @@ from workbench.cli_options import (
     threads_option,
 )
 from workbench.cli_plan import plan
-from workbench.cli_publish import push
+from workbench.cli_publish import package, push
 from workbench.cli_report import report_page
 from workbench.cli_scores import score
 
@@ -55,6 +55,7 @@ def cli() -> None:
 
 cli.add_command(benchmark)
 cli.add_command(evaluate)
+cli.add_command(package)
 cli.add_command(plan)
 cli.add_command(push)
 cli.add_command(report_page)
