@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import ArtifactError
-from workbench.package_files import MANIFEST as MANIFEST_NAME
-from workbench.package_files import UNLISTED, check_names
+from workbench.package_files import MANIFEST, UNLISTED, check_names
 from workbench.whole_file import partial_of, write_whole
 
+MANIFEST_NAME = MANIFEST
 MANIFEST_VERSION = 1
 
 
