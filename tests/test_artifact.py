@@ -1,5 +1,6 @@
 """Artifacts: what bears the final name is whole, whatever happens on the way."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -7,9 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workbench.artifact import MANIFEST_NAME, Artifact, Manifest, known_files, open_artifact, seal, sha256_json
+from workbench.artifact import (
+    MANIFEST_NAME,
+    Artifact,
+    Manifest,
+    known_files,
+    open_artifact,
+    seal,
+    sha256_json,
+    write_manifest,
+)
 from workbench.errors import ArtifactError
-from workbench.package_files import UNLISTED
+from workbench.package_files import PROVENANCE, SIGNATURE, UNLISTED
 from workbench.storage import staged
 
 MANIFEST = Manifest(
@@ -122,3 +132,14 @@ def test_what_a_killed_sealing_left_is_no_file_of_the_artifact(tmp_path: Path) -
     (tmp_path / ".manifest.json.new").write_text("{half")
     assert [entry.path for entry in seal(tmp_path, MANIFEST).files] == ["weights.bin"]
     assert not (tmp_path / ".manifest.json.new").exists()
+
+
+def test_what_vouched_for_a_manifest_goes_with_it(tmp_path: Path) -> None:
+    artifact = make(tmp_path / "q4")
+    for name in (PROVENANCE, SIGNATURE):
+        (artifact.path / name).write_text("of the manifest as it is")
+    write_manifest(artifact.path, artifact.manifest)
+    assert (artifact.path / SIGNATURE).is_file()
+    write_manifest(artifact.path, dataclasses.replace(artifact.manifest, acceptance={"verdict": "refuted"}))
+    assert not (artifact.path / PROVENANCE).exists()
+    assert not (artifact.path / SIGNATURE).exists()

@@ -157,9 +157,15 @@ def seal(folder: Path, manifest: Manifest, digests: Mapping[str, str] | None = N
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write a manifest, in place of an older one."""
-    text = json.dumps(dataclasses.asdict(manifest), indent=2, sort_keys=True, ensure_ascii=False)
-    write_whole(folder / MANIFEST_NAME, text + "\n")
+    """Write a manifest, in place of an older one; what vouched for other contents (``UNLISTED``) goes."""
+    text = json.dumps(dataclasses.asdict(manifest), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    file = folder / MANIFEST_NAME
+    if file.is_file() and file.read_bytes() == text.encode("utf-8"):
+        return
+    for name in UNLISTED:
+        if name != MANIFEST_NAME:
+            (folder / name).unlink(missing_ok=True)
+    write_whole(file, text)
 
 
 def known_files(folder: Path) -> set[str]:
