@@ -30,7 +30,7 @@ HEAVY = (
 # errors <- nouns <- kernels <- {formats, runtimes, evals, trackers} <- build <- cli
 NOUNS = {
     "addresses", "architecture", "artifact", "asked_order", "batches", "block_run", "checkpoint", "checkpoint_files",
-    "config_tensors", "config_values", "databases", "declining", "digest_memory", "direct_io", "empty_model",
+    "checks", "config_tensors", "config_values", "databases", "declining", "digest_memory", "direct_io", "empty_model",
     "hardware", "hub_checkpoint", "hub_files", "journal", "matching", "measure", "memory_facts", "model_config",
     "module_calls", "nano", "package_files", "pickle_machine", "pickled", "plugins", "predictions", "processors",
     "products", "prompt", "questions", "quiet", "recipe", "report", "shape", "sizes", "storage", "streamed_model",

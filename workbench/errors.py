@@ -62,3 +62,9 @@ class GateError(WorkbenchError):
 
 class EvaluationError(WorkbenchError):
     """A fault of the evaluation itself (a gold that fails, a server that is gone), never the model's."""
+
+
+class VerificationError(WorkbenchError):
+    """A package that is not what it says it is: each line says which check failed and what was found."""
+
+    exit_code = 1
