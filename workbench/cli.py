@@ -29,8 +29,9 @@ from workbench.cli_options import (
     terminal,
     threads_option,
 )
+from workbench.cli_package import package
 from workbench.cli_plan import plan
-from workbench.cli_publish import package, push
+from workbench.cli_publish import push
 from workbench.cli_report import report_page
 from workbench.cli_scores import score
 
