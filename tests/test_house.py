@@ -33,8 +33,8 @@ NOUNS = {
     "checks", "config_tensors", "config_values", "databases", "declining", "digest_memory", "direct_io", "empty_model",
     "hardware", "hub_checkpoint", "hub_files", "hub_layout", "journal", "matching", "measure", "memory_facts",
     "model_config", "module_calls", "nano", "package_files", "pickle_machine", "pickled", "plugins", "predictions",
-    "processors", "products", "prompt", "questions", "quiet", "recipe", "report", "shape", "sizes", "storage",
-    "streamed_model", "tensors", "whole_file", "workers", "workload",
+    "processors", "products", "prompt", "questions", "quiet", "recipe", "report", "secret_scan", "shape", "sizes",
+    "storage", "streamed_model", "tensors", "whole_file", "workers", "workload",
 }  # fmt: skip
 PLUGIN_PACKAGES = {"formats", "runtimes", "evals", "trackers", "meters"}
 
