@@ -70,9 +70,9 @@ def get_recipe(name: str) -> Recipe:
 
 
 def get_recipes(names: Sequence[str]) -> list[Recipe]:
-    """Recipes by name or path; when none is named, the shipped ones that say ``default: true``."""
+    """Recipes by name or path, each once; when none is named, the shipped ones that say ``default: true``."""
     if names:
-        return [get_recipe(name) for name in names]
+        return [get_recipe(name) for name in dict.fromkeys(names)]
     return [recipe for recipe in map(get_recipe, recipe_names()) if recipe.default]
 
 

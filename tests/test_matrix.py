@@ -1,0 +1,88 @@
+"""The jobs of a release: what goes with what, as the outputs of a workflow's step."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from workbench.errors import WorkbenchError
+from workbench.matrix import MatrixRequest, make_matrix
+
+
+def matrix(recipes: str = "", profiles: str = "cpu", model: str = "sqlcoder-nano", **options):
+    return make_matrix(MatrixRequest(model, recipe=(recipes,), profile=(profiles,), **options))
+
+
+def test_every_recipe_for_every_profile_that_it_suits():
+    found = matrix("gguf-q4_k_m, int8 mlx-4bit", "cpu,rtx4090\nm2-max:64")
+    assert [(job.recipe, job.profile, job.name, job.reference) for job in found.builds] == [
+        ("gguf-q4_k_m", "cpu", "gguf-q4_k_m@cpu", "fp16"),
+        ("int8", "cpu", "int8@cpu", "fp16"),
+        ("gguf-q4_k_m", "rtx4090", "gguf-q4_k_m@rtx4090", "fp16"),
+        ("int8", "rtx4090", "int8@rtx4090", "fp16"),
+        ("gguf-q4_k_m", "m2-max:64", "gguf-q4_k_m@m2-max-64", "mps"),
+        ("mlx-4bit", "m2-max:64", "mlx-4bit@m2-max-64", "mps"),
+    ]
+    assert found.packages == ("gguf-q4_k_m", "int8", "mlx-4bit")
+    assert (found.model, found.revision) == ("sqlcoder-nano", "")
+    assert [one.partition(":")[0] for one in found.left_out] == [
+        "mlx-4bit on cpu",
+        "mlx-4bit on rtx4090",
+        "int8 on m2-max",
+    ]
+
+
+def test_no_recipe_means_those_built_by_default():
+    assert matrix().packages == ("fp16", "gguf-q4_k_m", "gguf-q8_0", "gptq-4bit", "int8")
+
+
+def test_a_name_given_twice_is_one_job():
+    assert len(matrix("int8 int8, int8", "cpu cpu").builds) == 1
+
+
+def test_the_outputs_are_lines_of_json():
+    lines = dict(line.split("=", 1) for line in matrix("int8").outputs())
+    assert json.loads(lines["builds"]) == [
+        {"recipe": "int8", "profile": "cpu", "name": "int8@cpu", "reference": "fp16"}
+    ]
+    assert (json.loads(lines["packages"]), json.loads(lines["profiles"])) == (["int8"], ["cpu"])
+    assert (lines["model"], lines["revision"]) == ("sqlcoder-nano", "")
+
+
+@pytest.mark.parametrize(
+    ("recipes", "profiles", "told"),
+    [
+        ("nonsense", "cpu", "nonsense"),
+        ("int8", "nonsense", "nonsense"),
+        ("int8", " , ", "give --profile"),
+        ("mlx-4bit", "cpu", "0 jobs would be made.*mlx-4bit on cpu: made for metal"),
+    ],
+)
+def test_what_makes_no_matrix(recipes, profiles, told):
+    with pytest.raises(WorkbenchError, match=told):
+        matrix(recipes, profiles)
+
+
+def test_a_folder_whose_name_would_write_another_output(tmp_path):
+    folder = tmp_path / "model\nbuilds=[]"
+    folder.mkdir()
+    (folder / "config.json").write_text(
+        json.dumps({"model_type": "llama", "vocab_size": 512, "hidden_size": 256, "num_hidden_layers": 2,
+                    "num_attention_heads": 4, "intermediate_size": 512, "max_position_embeddings": 1024})
+    )  # fmt: skip
+    with pytest.raises(WorkbenchError, match="is no plain name"):
+        matrix("int8", model=str(folder))
+
+
+def test_the_command_prints_outputs_alone_and_notes_aside():
+    done = subprocess.run(
+        [sys.executable, "-m", "workbench", "matrix", "--recipe", "int8 mlx-4bit", "--profile", "cpu"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert [line.partition("=")[0] for line in done.stdout.splitlines()] == [
+        "builds", "packages", "profiles", "model", "revision",
+    ]  # fmt: skip
+    assert done.stderr == "note: left out: mlx-4bit on cpu: made for metal; cpu is cpu\n"
