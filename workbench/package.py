@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workbench.artifact import Artifact, Manifest, open_artifact, seal, sha256_file
+from workbench.card import card_files
 from workbench.errors import ArtifactError
 from workbench.package_files import PROVENANCE, SIGNATURE
 from workbench.package_results import collect_results
@@ -75,4 +76,4 @@ def _complete(artifact: Artifact, manifest: Manifest) -> None:
 
 def generated_files(manifest: Manifest) -> dict[str, str]:
     """Texts of the files that describe an artifact, by name, made of its manifest alone."""
-    return {}
+    return card_files(manifest)

@@ -10,7 +10,7 @@ The record, under ``results`` of the manifest (all JSON; empty ``reports`` where
     {"reports": [{"profile": "cpu", "profile_is_here": true, "machine": "AMD EPYC, 2 cores, 23 GiB",
         "made_at": "2026-...", "context": 1024, "beams": 1, "prompt": "nano", "reference": {...}, "noise": {...},
         "question_sets": [{"name", "questions", "digest", "source"}], "tool_versions": {...},
-        "recommended": true, "reason": "...",
+        "recommended": true, "reason": "...", "plan": {"fits", "reason", "largest_context"},
         "artifact": {"runtime", "device", "weight_bytes", "bits_per_weight", "measurements": [...],
             "predictions": [...], "notes", "conformance", "divergence", "acceptance", "error",
             "sets": [{"question_set", "verdicts", "flips",
@@ -81,8 +81,15 @@ def _record(artifact: Artifact, report: BuildReport) -> dict[str, Any] | None:
         "question_sets": [_question_set(one) for one in report.question_sets],
         "recommended": report.recommended == own.recipe,
         "reason": report.reason if report.recommended == own.recipe else "",
+        "plan": _planned(report, own.recipe),
         "artifact": {key: raw[key] for key in _OF_ARTIFACT},
     }
+
+
+def _planned(report: BuildReport, recipe: str) -> dict[str, Any]:
+    """What the plan said of the recipe on the profile: whether it fits, and why; empty where it says nothing."""
+    row: dict[str, Any] = next((one for one in report.plan["recipes"] if one["recipe"] == recipe), {})
+    return {key: row[key] for key in ("fits", "reason", "largest_context") if key in row}
 
 
 def _same(one: ArtifactReport, artifact: Artifact) -> bool:

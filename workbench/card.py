@@ -1,0 +1,127 @@
+"""The model card of a package, and what the Hub reads beside it: made of the manifest alone, always the same bytes.
+
+A card says what the package is, for which hardware, how it was made, what was measured and what is only predicted,
+how sure the accuracy is and what it lost, what is not known, how it is served and how it is checked. It shows what the
+manifest holds and says where it holds nothing; the clock and this machine have no part in it.
+
+    files = card_files(manifest)     # README.md and .eval_results/<question set>.yaml
+    text = repository_card([q4, q8]) # README.md of a repository that several GGUF packages share
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from workbench.artifact import Manifest
+from workbench.card_facts import Facts, read_facts
+from workbench.card_making import (
+    calibration_text,
+    conformance_text,
+    gate_text,
+    identity_table,
+    kernel_table,
+    licence_text,
+    options_table,
+    source_text,
+)
+from workbench.card_markdown import markdown_table, render
+from workbench.card_metadata import eval_results_files, front_matter
+from workbench.card_results import (
+    Scoring,
+    accuracy_table,
+    detectable_text,
+    divergence_table,
+    group_table,
+    hardware_table,
+    measured_table,
+    notes,
+    predicted_table,
+    scorings,
+)
+from workbench.card_variants import variant_table, which_to_choose
+from workbench.nano import MODEL_NAME
+from workbench.package_files import CARD
+
+
+def card_files(manifest: Manifest) -> dict[str, str]:
+    """The card and the Hub's evaluation results of a package, by file name.
+
+    Raises:
+        ArtifactError: the manifest holds something else than a card can be made of.
+    """
+    facts = read_facts(manifest)
+    return {CARD: _package_card(facts), **eval_results_files(facts)}
+
+
+def repository_card(manifests: Sequence[Manifest]) -> str:
+    """The card of a repository that several packages of one model share, one row each.
+
+    Raises:
+        ArtifactError: there is no package, or a manifest holds something else than a card can be made of.
+        ValueError: there is no package.
+    """
+    if not manifests:
+        raise ValueError("a repository without packages has no card")
+    facts = sorted(map(read_facts, manifests), key=lambda one: (-one.weight_bytes, one.name))
+    first = facts[0]
+    return render(
+        "card_repository.md.j2",
+        front_matter=front_matter(facts, _repository_name(first) or first.model),
+        facts=first,
+        variants=facts,
+        table=markdown_table(variant_table(facts)),
+        choice=which_to_choose(facts),
+        **_shared(first),
+    )
+
+
+def _package_card(facts: Facts) -> str:
+    return render(
+        "card.md.j2",
+        front_matter=front_matter([facts], _repository_name(facts) or f"{facts.model} {facts.name}"),
+        facts=facts,
+        identity=markdown_table(identity_table(facts)),
+        hardware=markdown_table(hardware_table(facts)),
+        scorings=[_scoring_section(scoring) for scoring in scorings(facts)],
+        divergence=markdown_table(divergence_table(facts)),
+        conformance=conformance_text(facts),
+        kernels=markdown_table(kernel_table(facts)),
+        measured=markdown_table(measured_table(facts)),
+        predicted=markdown_table(predicted_table(facts)),
+        options=markdown_table(options_table(facts)),
+        calibration=calibration_text(facts),
+        gate=gate_text(facts),
+        notes=notes(facts),
+        **_shared(facts),
+    )
+
+
+def _repository_name(facts: Facts) -> str | None:
+    return facts.package.hub_id.split("/")[1] if facts.package.hub_id else None
+
+
+def _shared(facts: Facts) -> dict[str, Any]:
+    """What both kinds of cards show."""
+    sets = facts.question_sets.values()
+    return {
+        "source": source_text(facts),
+        "licence": licence_text(facts),
+        "question_sets": list(sets),
+        "bundled_questions": any(one.bundled for one in sets),
+        "is_bundled_model": facts.source.id == MODEL_NAME,
+        "elsewhere": any(not report.profile_is_here for report in facts.reports),
+        "where": facts.package.hub_id or "OWNER/NAME",
+    }
+
+
+def _scoring_section(scoring: Scoring) -> dict[str, Any]:
+    noise = scoring.report.noise
+    return {
+        "conditions": scoring.conditions(),
+        "reference": scoring.report.reference.name,
+        "accuracy": markdown_table(accuracy_table(scoring.sets)),
+        "groups": [markdown_table(group_table(scoring.sets, kind)) for kind in ("category", "hardness")],
+        "detectable": detectable_text(scoring.sets),
+        "noise": noise if noise.questions else None,
+    }
