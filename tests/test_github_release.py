@@ -263,6 +263,20 @@ def test_what_is_refused_is_told_at_once(server, package, fault, kind, told):
     assert "\n" not in str(raised.value)
 
 
+def test_a_token_that_github_quotes_is_not_told(server, package):
+    server.faults = [Fault("POST", "/releases", 422, f"what is\n{TOKEN}?")]
+    with pytest.raises(WorkbenchError, match=r"\(422: what is \*\*\*\?\)"):
+        run(server, package)
+
+
+def test_a_secret_is_not_attached(server, tmp_path):
+    (tmp_path / "notes.txt").write_text(f"one\n{TOKEN}\n")
+    with pytest.raises(WorkbenchError, match=r"notes\.txt holds a GitHub token in line 2, so nothing was sent") as told:
+        run(server, file=(tmp_path / "notes.txt",))
+    assert TOKEN not in str(told.value)
+    assert not server.asked
+
+
 def test_an_immutable_release_is_not_filled_up(server, package, tmp_path):
     run(server, package)
     server.immutable = True

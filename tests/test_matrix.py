@@ -26,7 +26,7 @@ def test_every_recipe_for_every_profile_that_it_suits():
         ("gguf-q4_k_m", "m2-max:64", "gguf-q4_k_m@m2-max-64", "mps"),
         ("mlx-4bit", "m2-max:64", "mlx-4bit@m2-max-64", "mps"),
     ]
-    assert found.packages == ("gguf-q4_k_m", "int8", "mlx-4bit")
+    assert [one.recipe for one in found.packages] == ["gguf-q4_k_m", "int8", "mlx-4bit"]
     assert (found.model, found.revision) == ("sqlcoder-nano", "")
     assert [one.partition(":")[0] for one in found.left_out] == [
         "mlx-4bit on cpu",
@@ -36,7 +36,15 @@ def test_every_recipe_for_every_profile_that_it_suits():
 
 
 def test_no_recipe_means_those_built_by_default():
-    assert matrix().packages == ("fp16", "gguf-q4_k_m", "gguf-q8_0", "gptq-4bit", "int8")
+    assert [one.recipe for one in matrix().packages] == ["fp16", "gguf-q4_k_m", "gguf-q8_0", "gptq-4bit", "int8"]
+
+
+def test_gguf_packages_share_a_repository_and_others_have_their_own():
+    assert [one.repository for one in matrix("gguf-q4_k_m gguf-q8_0 int8", owner="me").packages] == [
+        "me/sqlcoder-nano-gguf",
+        "me/sqlcoder-nano-gguf",
+        "me/sqlcoder-nano-int8",
+    ]
 
 
 def test_a_name_given_twice_is_one_job():
@@ -46,9 +54,9 @@ def test_a_name_given_twice_is_one_job():
 def test_the_outputs_are_lines_of_json():
     lines = dict(line.split("=", 1) for line in matrix("int8").outputs())
     assert json.loads(lines["builds"]) == [
-        {"recipe": "int8", "profile": "cpu", "name": "int8@cpu", "reference": "fp16"}
+        {"recipe": "int8", "profile": "cpu", "artifact": "int8", "name": "int8@cpu", "reference": "fp16"}
     ]
-    assert (json.loads(lines["packages"]), json.loads(lines["profiles"])) == (["int8"], ["cpu"])
+    assert json.loads(lines["packages"]) == [{"recipe": "int8", "repository": "sqlcoder-nano-int8"}]
     assert (lines["model"], lines["revision"]) == ("sqlcoder-nano", "")
 
 
@@ -73,8 +81,10 @@ def test_a_folder_whose_name_would_write_another_output(tmp_path):
         json.dumps({"model_type": "llama", "vocab_size": 512, "hidden_size": 256, "num_hidden_layers": 2,
                     "num_attention_heads": 4, "intermediate_size": 512, "max_position_embeddings": 1024})
     )  # fmt: skip
-    with pytest.raises(WorkbenchError, match="is no plain name"):
+    with pytest.raises(WorkbenchError, match="has no plain name"):
         matrix("int8", model=str(folder))
+    with pytest.raises(WorkbenchError, match="has no plain name"):
+        matrix("int8", owner="me/other")
 
 
 def test_the_command_prints_outputs_alone_and_notes_aside():
@@ -83,6 +93,6 @@ def test_the_command_prints_outputs_alone_and_notes_aside():
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert [line.partition("=")[0] for line in done.stdout.splitlines()] == [
-        "builds", "packages", "profiles", "model", "revision",
+        "builds", "packages", "model", "revision",
     ]  # fmt: skip
     assert done.stderr == "note: left out: mlx-4bit on cpu: made for metal; cpu is cpu\n"

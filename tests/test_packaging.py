@@ -50,6 +50,14 @@ def test_every_module_travels_and_nothing_else_of_the_repository(wheel: zipfile.
     assert not [name for name in names if "__pycache__" in name]
 
 
+def test_all_data_of_the_package_travels_inside(wheel: zipfile.ZipFile) -> None:
+    """Licence texts, templates, facts, schemas: whatever lies beside the modules, also what is added later."""
+    data = [path for path in (ROOT / "workbench").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    kinds = {path.suffix for path in data}
+    assert {".py", ".j2", ".yaml", ".json", ".css", ".js"} <= kinds
+    assert {path.relative_to(ROOT).as_posix() for path in data} <= set(wheel.namelist())
+
+
 def test_licence_entry_point_and_version(wheel: zipfile.ZipFile) -> None:
     (info,) = {name.split("/")[0] for name in wheel.namelist() if ".dist-info/" in name}
     assert "Apache License" in wheel.read(f"{info}/licenses/LICENSE").decode()
@@ -70,7 +78,10 @@ def test_every_requirement_is_pinned() -> None:
     assert names <= pinned
 
 
-@pytest.mark.parametrize("name", ["Makefile", "constraints.txt", ".ci/run", ".github/workflows/ci.yml"])
-def test_no_registry_is_named(name: str) -> None:
+SET_UP = [ROOT / "Makefile", ROOT / "constraints.txt", *(ROOT / ".ci").iterdir(), *(ROOT / ".github").rglob("*")]
+
+
+@pytest.mark.parametrize("path", filter(Path.is_file, SET_UP), ids=lambda path: path.name)
+def test_no_registry_is_named(path: Path) -> None:
     """Where packages come from is the user's setting, not this repository's."""
-    assert not re.search(r"(pypi|pythonhosted|download\.pytorch)\.\w+", (ROOT / name).read_text())
+    assert not re.search(r"(pypi|pythonhosted|download\.pytorch|registry\.npmjs)\.\w+", path.read_text())

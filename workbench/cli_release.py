@@ -14,6 +14,7 @@ from workbench.cli_options import PATH, model_options, terminal
 @model_options
 @click.option("--recipe", multiple=True, help="Recipe names or files, one or several. Default: those built by default.")
 @click.option("--profile", multiple=True, required=True, help="Hardware profiles, one or several.")
+@click.option("--owner", default="", help="Of the repositories on the Hub.")
 def matrix(**options: Any) -> None:
     """Which recipes to build for which profiles, as outputs of a workflow's step; all from the plan, nothing built."""
     from workbench.matrix import MatrixRequest, make_matrix

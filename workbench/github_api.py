@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 from workbench.addresses import bare_address
 from workbench.endpoint_address import is_local
 from workbench.errors import PrerequisiteError, WorkbenchError
+from workbench.secret_scan import redacted
 
 if TYPE_CHECKING:
     import requests
@@ -198,11 +199,15 @@ def _limit_s(answer: requests.Response) -> float | None:
     reset = answer.headers.get("x-ratelimit-reset", "")
     if answer.headers.get("x-ratelimit-remaining") == "0" and reset.isdecimal():
         return max(1.0, float(reset) - time.time())
-    return 60.0 if answer.status_code == 429 or "secondary rate limit" in _message(answer) else None
+    return 60.0 if answer.status_code == 429 or "secondary rate limit" in _said(answer) else None
 
 
 def _message(answer: requests.Response) -> str:
     """What GitHub says of a failure: its message, and for each fault which field is at fault and how."""
+    return redacted(_said(answer))  # nobody says that it does not quote what it was sent
+
+
+def _said(answer: requests.Response) -> str:
     try:
         said = answer.json()
     except ValueError:
@@ -211,7 +216,8 @@ def _message(answer: requests.Response) -> str:
         return "no reason"
     faults = [one for one in said.get("errors") or [] if isinstance(one, dict)]
     told = [str(one.get("message") or f"{one.get('field')} {one.get('code')}") for one in faults]
-    return ": ".join(filter(None, [str(said.get("message") or ""), ", ".join(told)])) or "no reason"
+    text = ": ".join(filter(None, [str(said.get("message") or ""), ", ".join(told)]))
+    return " ".join(text.split()) or "no reason"
 
 
 def _told(answer: requests.Response, missing: str) -> WorkbenchError:

@@ -4,14 +4,14 @@ A release builds every recipe for every profile that it suits and fits: one job 
 model, and then one package per recipe, which carries the results of all its profiles. GitHub Actions reads a job's
 matrix from a step's outputs, one line of JSON each::
 
-    python -m workbench matrix --recipe "gguf-q4_k_m gptq-4bit" --profile "cpu rtx4090" >> "$GITHUB_OUTPUT"
+    python -m workbench matrix --recipe "gguf-q4_k_m int8" --profile "cpu rtx4090" --owner me >> "$GITHUB_OUTPUT"
 
-    builds=[{"recipe": "gguf-q4_k_m", "profile": "cpu", "name": "gguf-q4_k_m@cpu", "reference": "fp16"}, ...]
-    packages=["gguf-q4_k_m", "gptq-4bit"]
-    profiles=["cpu", "rtx4090"]
+    builds=[{"recipe": "gguf-q4_k_m", "profile": "cpu", "name": "gguf-q4_k_m@cpu", ...}, ...]
+    packages=[{"recipe": "gguf-q4_k_m", "repository": "me/sqlcoder-nano-gguf"}, ...]
     model=sqlcoder-nano
     revision=
 
+Packages that share a repository of the Hub (``workbench/hub_layout.py``) are told the same one; each other has its own.
 Each build makes the 16-bit reference too, where it fits: without one the accuracy gate judges nothing. What a person
 types into a workflow's form arrives as one text, so an option may hold several names, apart by spaces or commas.
 """
@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from workbench import catalog
 from workbench.checkpoint import peek_checkpoint
 from workbench.errors import WorkbenchError
+from workbench.hub_layout import is_shared
 from workbench.plan import make_plan
 from workbench.planned import Plan
 from workbench.recipe import Recipe
@@ -44,22 +45,41 @@ class MatrixRequest:
         revision: of a Hub id.
         recipe: names or files, perhaps several in a text; none for those built by default.
         profile: names, ``name:GIB`` or files, perhaps several in a text.
+        owner: of the repositories on the Hub.
     """
 
     model: str
     revision: str | None = None
     recipe: tuple[str, ...] = ()
     profile: tuple[str, ...] = ()
+    owner: str = ""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One build: recipe and profile as they were asked for, and a name that is one for files and artifacts, too."""
+    """One build.
+
+    Attributes:
+        recipe: as it was asked for.
+        profile: as it was asked for.
+        artifact: the recipe's name, which its folder in a store has.
+        name: of recipe and profile, which no other build has.
+        reference: recipe of the 16-bit reference; ``recipe`` itself where none fits.
+    """
 
     recipe: str
     profile: str
+    artifact: str
     name: str
     reference: str
+
+
+@dataclass(frozen=True)
+class Package:
+    """What the builds of one recipe become: the folder's name in a store, and its repository on the Hub."""
+
+    recipe: str
+    repository: str
 
 
 @dataclass(frozen=True)
@@ -68,25 +88,23 @@ class Matrix:
 
     Attributes:
         builds: one per recipe and profile that go together.
-        packages: names of the recipes that are built at all, in the order asked.
+        packages: one per recipe that is built at all, in the order asked.
         model: the folder's name in a store.
         revision: commit of a Hub id, empty for another model.
         left_out: a sentence for each recipe that is not built for a profile.
     """
 
     builds: tuple[Job, ...]
-    packages: tuple[str, ...]
+    packages: tuple[Package, ...]
     model: str
     revision: str
     left_out: tuple[str, ...]
 
     def outputs(self) -> list[str]:
         """``name=value`` lines, as a step of GitHub Actions writes them."""
-        profiles = list(dict.fromkeys(job.profile for job in self.builds))
         return [
             f"builds={json.dumps([vars(job) for job in self.builds])}",
-            f"packages={json.dumps(self.packages)}",
-            f"profiles={json.dumps(profiles)}",
+            f"packages={json.dumps([vars(package) for package in self.packages])}",
             f"model={self.model}",
             f"revision={self.revision}",
         ]
@@ -103,8 +121,10 @@ def make_matrix(request: MatrixRequest) -> Matrix:
     if not profiles:
         raise WorkbenchError("a matrix needs a profile; give --profile (see: workbench profiles)")
     checkpoint = peek_checkpoint(request.model, request.revision or None)
-    if not _PLAIN.fullmatch(checkpoint.model_name):
-        raise WorkbenchError(f"{checkpoint.model_name!r} is no plain name; put the model in a folder that has one")
+    model = checkpoint.model_name
+    for what, name in (("model", model), ("owner", request.owner)):
+        if name and not _PLAIN.fullmatch(name):
+            raise WorkbenchError(f"the {what} {name!r} has no plain name; give one of letters, digits, '.', '-', '_'")
     builds, left_out = [], []
     for profile in profiles:
         recipes = [*asked.values(), *map(catalog.get_recipe, REFERENCES)]
@@ -117,8 +137,18 @@ def make_matrix(request: MatrixRequest) -> Matrix:
             + "".join(f" ({reason})" for reason in left_out[:3])
         )
     built = {job.recipe for job in builds}
-    packages = tuple(recipe.name for name, recipe in asked.items() if name in built)
-    return Matrix(tuple(builds), packages, checkpoint.model_name, checkpoint.revision or "", tuple(left_out))
+    packages = tuple(
+        Package(recipe.name, _repository(request.owner, model, recipe))
+        for name, recipe in asked.items()
+        if name in built
+    )
+    return Matrix(tuple(builds), packages, model, checkpoint.revision or "", tuple(left_out))
+
+
+def _repository(owner: str, model: str, recipe: Recipe) -> str:
+    """``me/sqlcoder-nano-gguf`` for every GGUF package, ``me/sqlcoder-nano-int8`` for one that has its own."""
+    name = f"{model}-{recipe.format if is_shared(recipe.format) else _clean(recipe.name)}"
+    return f"{owner}/{name}" if owner else name
 
 
 def _names(texts: Iterable[str]) -> Iterator[str]:
@@ -144,7 +174,7 @@ def _jobs(asked: dict[str, Recipe], profile: str, plan: Plan) -> list[Job]:
     """The jobs of one profile; the plan's last rows are the references."""
     reference = next((row.recipe.name for row in plan.rows[len(asked) :] if row.build), None)
     return [
-        Job(name, profile, f"{_clean(row.recipe.name)}@{_clean(profile)}", reference or name)
+        Job(name, profile, row.recipe.name, f"{_clean(row.recipe.name)}@{_clean(profile)}", reference or name)
         for name, row in zip(asked, plan.rows, strict=False)
         if row.build
     ]

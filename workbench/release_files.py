@@ -23,6 +23,7 @@ from workbench.errors import ArtifactError, WorkbenchError
 from workbench.package_files import BOM, CARD, LICENCE, MANIFEST, NOTICE, PROVENANCE, SIGNATURE
 from workbench.package_results import REPORTS
 from workbench.push import objection
+from workbench.secret_scan import scan_file
 from workbench.sizes import size_text
 
 SUMS = "SHA256SUMS"
@@ -82,7 +83,7 @@ def asset(name: str, path: Path) -> Asset:
     """A file under a name of its own.
 
     Raises:
-        WorkbenchError: it is not there, or larger than GitHub takes.
+        WorkbenchError: it is not there, holds a secret, or is larger than GitHub takes.
     """
     if not path.is_file():
         raise WorkbenchError(f"there is no file {path}; correct the path")
@@ -90,6 +91,11 @@ def asset(name: str, path: Path) -> Asset:
     if size > MOST_BYTES:
         raise WorkbenchError(
             f"{path} takes {size_text(size)} and GitHub takes files under 2 GiB; leave out --weights, the Hub has them"
+        )
+    if secrets := scan_file(path):
+        raise WorkbenchError(
+            f"{path} holds {secrets[0].kind} in line {secrets[0].line}, so nothing was sent; take it out, and revoke "
+            "it if anybody may have seen it"
         )
     return Asset(name, path, size, sha256_file(path))
 
