@@ -26,7 +26,12 @@ def usual_beams(checkpoint: Checkpoint) -> tuple[int, str]:
     told = _told(checkpoint)
     if told is not None:
         return told, f"num_beams of its {_FILE}"
-    name = checkpoint.model_name.lower()
+    return beams_by_name(checkpoint.model_name)
+
+
+def beams_by_name(model: str) -> tuple[int, str]:
+    """The same for a model of which nothing but the name is known."""
+    name = model.lower()
     if "sqlcoder" in name and name != MODEL_NAME:
         return DEFOG_BEAMS, "defog evaluates its models with 4 or 5 beams"
     return 1, "greedy, for want of a word on beams"

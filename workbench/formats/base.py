@@ -79,6 +79,7 @@ class Format(ABC, Generic[OptionsT]):
         architectures: ``model_type`` values it can convert.
         libraries: distributions whose versions change the bytes (part of the build key).
         requires: (module, pip line) pairs that must be importable to convert.
+        engines: what serves it, the most usual one first (``workbench/serve_commands.py``).
     """
 
     name: ClassVar[str]
@@ -87,6 +88,7 @@ class Format(ABC, Generic[OptionsT]):
     architectures: ClassVar[frozenset[str]]
     libraries: ClassVar[tuple[str, ...]]
     requires: ClassVar[tuple[tuple[str, str], ...]] = ()
+    engines: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def predicted_bytes(self, checkpoint: Checkpoint, options: OptionsT) -> int:

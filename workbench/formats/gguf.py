@@ -98,6 +98,7 @@ class Gguf(Format[GgufOptions]):
     options_model = GgufOptions
     architectures = frozenset(NAMES)
     libraries = ("gguf",)
+    engines = ("llama_server", "ollama")
     requires = (("gguf", "gguf"),)
 
     def predicted_bytes(self, checkpoint: Checkpoint, options: GgufOptions) -> int:

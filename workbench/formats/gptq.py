@@ -98,6 +98,7 @@ class Gptq(Format[GptqOptions]):
     options_model = GptqOptions
     architectures = ARCHITECTURES
     libraries = ("torch", "transformers", "numba", "numpy")
+    engines = ("vllm", "gptqmodel")
     requires = (("torch", "torch"), ("transformers", "transformers"), ("numba", "numba"))
 
     def predicted_bytes(self, checkpoint: Checkpoint, options: GptqOptions) -> int:

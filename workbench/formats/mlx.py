@@ -62,6 +62,7 @@ class Mlx(Format[MlxOptions]):
     options_model = MlxOptions
     architectures = ARCHITECTURES
     libraries = ()
+    engines = ("mlx_lm",)
 
     def predicted_bytes(self, checkpoint: Checkpoint, options: MlxOptions) -> int:
         """Exact: tensors and headers."""

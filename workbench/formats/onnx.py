@@ -53,6 +53,7 @@ class Onnx(Format[OnnxOptions]):
     options_model = OnnxOptions
     architectures = ARCHITECTURES
     libraries = ("onnx",)
+    engines = ("onnxruntime",)
     requires = (("onnx", PIP),)
 
     def predicted_bytes(self, checkpoint: Checkpoint, options: OnnxOptions) -> int:
