@@ -40,8 +40,8 @@ def source_folder(folder: Path, **files: str) -> Any:
         ("defog/sqlcoder-34b-alpha", "CC-BY-SA-4.0", "Llama 2 Community License"),
         ("defog/sqlcoder-70b-alpha", "CC-BY-SA-4.0", "Llama 2 Community License"),
         ("defog/llama-3-sqlcoder-8b", "CC-BY-SA-4.0", "Built with Meta Llama 3"),
-        ("bigcode/starcoder", "LicenseRef-BigCode-OpenRAIL-M", ""),
-        ("bigcode/octocoder", "LicenseRef-BigCode-OpenRAIL-M", ""),
+        ("bigcode/starcoder", "LicenseRef-bigcode-openrail-m", ""),
+        ("bigcode/octocoder", "LicenseRef-bigcode-openrail-m", ""),
         ("Deci/DeciCoder-1b", "Apache-2.0", ""),
     ],
 )
@@ -81,7 +81,7 @@ def test_a_strangers_model_is_unknown_and_says_so_loudly() -> None:
         ("license: cc-by-sa-4.0\nlicense_link: https://x.org/l", "CC-BY-SA-4.0", None, "https://x.org/l"),
         ("license: gpl-3.0", "LicenseRef-gpl-3.0", "gpl-3.0", None),
         ("license: other\nlicense_name: my terms\nlicense_link: LICENSE", "LicenseRef-my-terms", "my terms", None),
-        ("license: other\nlicense_name: llama3", "LicenseRef-Llama-3-Community", None, LICENCES["llama3"].link),
+        ("license: other\nlicense_name: llama3", "LicenseRef-llama3", None, LICENCES["llama3"].link),
         ('license: "a\\nb ](https://evil)"', "LicenseRef-a-b---https---evil-", "a b ](https://evil)", None),
     ],
 )

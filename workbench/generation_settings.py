@@ -1,7 +1,7 @@
 """``generation_config.json``: how a model is asked when nobody says how.
 
 transformers, vLLM and mlx-lm read it beside the weights. A package's says: greedy (nothing drawn at random), 300 new
-tokens at most, as many beams as below, and where an answer ends. Ids and the like of the source's file are kept,
+tokens at most, as many beams as below, and where an answer ends. The ids of the source's file are kept,
 settings of sampling are not.
 
 *Stop.* ``stop_strings`` would say it best, but then ``model.generate(**inputs)`` fails unless it is also given the
@@ -30,7 +30,7 @@ from workbench.tokenizer_facts import read_record, stop_ids
 from workbench.usual_beams import beams_by_name
 
 GENERATION_CONFIG = "generation_config.json"
-KEPT = ("bos_token_id", "eos_token_id", "pad_token_id", "transformers_version")
+KEPT = ("bos_token_id", "eos_token_id", "pad_token_id")
 
 
 def generation_settings(manifest: Manifest, folder: Path) -> dict[str, Any]:

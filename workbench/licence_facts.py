@@ -21,7 +21,7 @@ class Known:
     """A licence by the name it has on the Hub.
 
     Attributes:
-        spdx: its SPDX identifier; ``LicenseRef-...`` for one that SPDX does not list.
+        spdx: its SPDX identifier; ``LicenseRef-`` and its name on the Hub for one that SPDX does not list.
         name: as its makers call it.
         link: its text.
         marks: words that stand in the text, by which it is told; none where it cannot be.
@@ -59,19 +59,19 @@ LICENCES = {
         ("permission is hereby granted, free of charge, to any person obtaining a copy",),
     ),
     "bigcode-openrail-m": Known(
-        "LicenseRef-BigCode-OpenRAIL-M",
+        "LicenseRef-bigcode-openrail-m",
         "BigCode Open RAIL-M v1",
         "https://huggingface.co/spaces/bigcode/bigcode-model-license-agreement",
         ("bigcode", "openrail-m"),
     ),
     "llama2": Known(
-        "LicenseRef-Llama-2-Community",
+        "LicenseRef-llama2",
         "Llama 2 Community License Agreement",
         "https://ai.meta.com/llama/license/",
         ("llama 2 community license agreement",),
     ),
     "llama3": Known(
-        "LicenseRef-Llama-3-Community",
+        "LicenseRef-llama3",
         "Meta Llama 3 Community License Agreement",
         "https://llama.meta.com/llama3/license/",
         ("meta llama 3 community license agreement",),

@@ -16,10 +16,12 @@ from pathlib import Path
 from workbench.artifact import Artifact, Manifest, open_artifact, seal, sha256_file
 from workbench.card import card_files
 from workbench.errors import ArtifactError
+from workbench.licences import licence_files
 from workbench.package_files import PROVENANCE, SIGNATURE
 from workbench.package_results import collect_results
 from workbench.progress import SILENT, Listener
 from workbench.storage import locked
+from workbench.usage import usage_files
 from workbench.whole_file import write_whole
 
 PACKAGE_VERSION = 1
@@ -68,12 +70,16 @@ def _complete(artifact: Artifact, manifest: Manifest) -> None:
     """Write what is made of the manifest, list it, and seal."""
     for name in (SIGNATURE, PROVENANCE):  # they vouch for what is about to change
         (artifact.path / name).unlink(missing_ok=True)
-    for name, text in generated_files(manifest).items():
+    for name, text in generated_files(manifest, artifact.path).items():
         (artifact.path / name).parent.mkdir(exist_ok=True)
         write_whole(artifact.path / name, text)
     seal(artifact.path, manifest)
 
 
-def generated_files(manifest: Manifest) -> dict[str, str]:
-    """Texts of the files that describe an artifact, by name, made of its manifest alone."""
-    return card_files(manifest)
+def generated_files(manifest: Manifest, folder: Path) -> dict[str, str]:
+    """Texts of the files that describe an artifact, by name, made of its manifest and its own small files alone."""
+    return {
+        **usage_files(manifest, folder),
+        **licence_files(manifest),
+        **card_files(manifest),
+    }

@@ -104,6 +104,14 @@ def _transformers(manifest: Manifest) -> ServeCommand:
     )
 
 
+def _transformers_in_python(manifest: Manifest) -> ServeCommand:
+    also = " torchao" if manifest.format == "int8" else ""
+    needs = "no server, and no more than one question"
+    return ServeCommand(
+        "transformers in Python", f"pip install transformers torch{also}", _script(_TRANSFORMERS), "", needs
+    )
+
+
 def _vllm(manifest: Manifest) -> ServeCommand | None:
     kernels = [row for row in manifest.conformance.get("kernels", ()) if str(row["source"]).startswith("vLLM")]
     loading = [row for row in kernels if row["loads"]]
@@ -185,6 +193,17 @@ def _script(body: str) -> str:
     return "python - <<'END'\n" + body.strip().replace("MESSAGES", json.dumps(messages(), indent=1)) + "\nEND"
 
 
+_TRANSFORMERS = """
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained(".")
+model = AutoModelForCausalLM.from_pretrained(".", dtype="auto")
+chat = MESSAGES
+tokens = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+answer = model.generate(**tokens)[0, tokens["input_ids"].shape[1]:]
+print(tokenizer.decode(answer, skip_special_tokens=True))
+"""
+
 _GPTQMODEL = """
 from gptqmodel import GPTQModel
 
@@ -228,6 +247,7 @@ print(tokenizer.decode(answer))
 
 _ENGINES: dict[str, Callable[[Manifest], ServeCommand | None]] = {
     "transformers": _transformers,
+    "transformers_in_python": _transformers_in_python,
     "vllm": _vllm,
     "llama_server": _llama_server,
     "ollama": _ollama,

@@ -40,7 +40,7 @@ class Fp16(Format[Fp16Options]):
     options_model = Fp16Options
     architectures = ARCHITECTURES
     libraries = ()
-    engines = ("transformers", "vllm")
+    engines = ("transformers", "transformers_in_python", "vllm")
 
     def predicted_bytes(self, checkpoint: Checkpoint, options: Fp16Options) -> int:
         """Exact: tensors and headers."""

@@ -53,7 +53,7 @@ class Int8(Format[Int8Options]):
     options_model = Int8Options
     architectures = ARCHITECTURES
     libraries = ("torch", "torchao", "transformers")
-    engines = ("transformers", "vllm")
+    engines = ("transformers", "transformers_in_python", "vllm")
     requires = (("torch", "torch"), ("torchao", "torchao"), ("transformers", "transformers"))
 
     def predicted_bytes(self, checkpoint: Checkpoint, options: Int8Options) -> int:
