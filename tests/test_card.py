@@ -1,4 +1,6 @@
+import contextlib
 import dataclasses
+import json
 import re
 
 import pytest
@@ -7,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from workbench.artifact import Manifest
+from workbench.artifact import Manifest, manifest_of
 from workbench.card import card_files, repository_card
 from workbench.card_facts import plain
 from workbench.errors import ArtifactError
@@ -143,6 +145,42 @@ def test_the_same_manifest_makes_the_same_bytes(tmp_path):
 def test_a_manifest_of_another_shape_is_refused_in_one_sentence(change):
     with pytest.raises(ArtifactError, match="cannot be made a card of"):
         card_files(manifest(**change))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.just(10**400) | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@pytest.fixture(scope="module")
+def known_record(tmp_path_factory):
+    return json.dumps(dataclasses.asdict(with_results(tmp_path_factory.mktemp("store"))))
+
+
+def places(value, path=()):
+    """Paths of everything within JSON values."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path, *(found for key, one in inner for found in places(one, (*path, key)))]
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_whatever_stands_in_a_manifest_a_card_or_one_sentence_comes_of_it(known_record, data):
+    record = json.loads(known_record)
+    *path, last = data.draw(st.sampled_from(places(record)[1:]))
+    owner = record
+    for key in path:
+        owner = owner[key]
+    owner[last] = data.draw(JSON)
+    try:
+        made = manifest_of(record)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return  # no manifest at all: refused when it is read
+    with contextlib.suppress(ArtifactError):
+        for text in card_files(made).values():
+            text.encode("utf-8")
 
 
 HOSTILE = [

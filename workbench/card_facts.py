@@ -15,7 +15,7 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from workbench.artifact import Manifest
 from workbench.errors import ArtifactError
@@ -37,7 +37,7 @@ def plain(text: str) -> str:
         plain("a\\n| b, of /home/me/model.gguf")  # "a | b, of model.gguf"
     """
     spaced = "".join(" " if unicodedata.category(one) in ("Cc", "Zl", "Zp") else one for one in text)
-    kept = "".join(one for one in spaced if unicodedata.category(one) not in ("Cf", "Cs", "Co", "Cn"))
+    kept = "".join(one for one in spaced if unicodedata.category(one) not in ("Cf", "Cs", "Co"))
     line = _FOLDERS.sub("", " ".join(kept.split()))
     return line if len(line) <= MOST_CHARACTERS else f"{line[:MOST_CHARACTERS]}…"
 
@@ -47,7 +47,14 @@ def _plain(value: Any) -> Any:
 
 
 Text = Annotated[str, BeforeValidator(_plain)]
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, le=10**15)]  # what is larger is no count, and too large for a float
+
+
+def _counted(score: Score) -> Score:
+    """A proportion, as one is."""
+    if not 0 <= score.correct <= score.total <= 10**15:
+        raise ValueError(f"{score.correct} of {score.total} is no proportion")
+    return score
 
 
 class _Record(BaseModel):
@@ -80,13 +87,13 @@ class SetFacts(_Record):
     """How the artifact did on one question set."""
 
     question_set: Text
-    scores: tuple[Score, ...]
+    scores: tuple[Annotated[Score, AfterValidator(_counted)], ...]
     flips: Flips | None = None
 
     @property
     def overall(self) -> Score | None:
         """The headline figure; the refusals of a set in which nothing can be answered; ``None`` of an empty one."""
-        asked = [score for score in self.scores if score.total and 0 <= score.correct <= score.total]
+        asked = [score for score in self.scores if score.total]
         main = [score for score in asked if score.name == MAIN_SCORE]
         return next(iter(main or [score for score in asked if score.name == REFUSALS]), None)
 
@@ -199,7 +206,7 @@ class Fit(_Record):
 
     fits: bool | None = None
     reason: Text = ""
-    largest_context: int | None = None
+    largest_context: Count | None = None
 
 
 class ArtifactFacts(_Record):
@@ -222,8 +229,8 @@ class ReportFacts(_Record):
     profile_is_here: bool
     machine: Text = ""
     made_at: Text = ""
-    context: int
-    beams: int = 1
+    context: Count
+    beams: Count = 1
     prompt: Text = ""
     reference: Reference = Reference()
     noise: Noise = Noise()
