@@ -84,6 +84,18 @@ def test_another_way_of_asking_is_another_table(card):
     assert section(text, "Accuracy").count("| heldout | 100 | 90.0%") == 2
 
 
+def test_the_reference_is_called_so(card):
+    own = {"name": "fp16", "kind": "artifact", "digest": "k"}
+    text = card(own_report(recipe="fp16", reference=own), name="fp16", format="fp16")
+    assert "this package is the reference." in section(text, "Accuracy")
+
+
+def test_what_the_build_had_to_say_is_told(card):
+    report = own_report()
+    object.__setattr__(report.artifacts[0], "notes", ("on one thread, of /opt/engine/lib",))
+    assert "- On cpu: on one thread, of lib" in section(card(report), "Measured")
+
+
 def test_without_a_report_it_says_so():
     text = card_files(manifest())["README.md"]
     assert "**Nothing was measured.**" in text

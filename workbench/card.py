@@ -35,6 +35,7 @@ from workbench.card_results import (
     group_table,
     hardware_table,
     measured_table,
+    noise_floor_text,
     notes,
     predicted_table,
     scorings,
@@ -83,7 +84,7 @@ def _package_card(facts: Facts) -> str:
         facts=facts,
         identity=markdown_table(identity_table(facts)),
         hardware=markdown_table(hardware_table(facts)),
-        scorings=[_scoring_section(scoring) for scoring in scorings(facts)],
+        scorings=[_scoring_section(facts, scoring) for scoring in scorings(facts)],
         divergence=markdown_table(divergence_table(facts)),
         conformance=conformance_text(facts),
         kernels=markdown_table(kernel_table(facts)),
@@ -115,13 +116,12 @@ def _shared(facts: Facts) -> dict[str, Any]:
     }
 
 
-def _scoring_section(scoring: Scoring) -> dict[str, Any]:
-    noise = scoring.report.noise
+def _scoring_section(facts: Facts, scoring: Scoring) -> dict[str, Any]:
     return {
         "conditions": scoring.conditions(),
         "reference": scoring.report.reference.name,
+        "is_reference": scoring.report.reference.digest == facts.build_key,
         "accuracy": markdown_table(accuracy_table(scoring.sets)),
         "groups": [markdown_table(group_table(scoring.sets, kind)) for kind in ("category", "hardness")],
-        "detectable": detectable_text(scoring.sets),
-        "noise": noise if noise.questions else None,
+        "remarks": " ".join(filter(None, [detectable_text(scoring.sets), noise_floor_text(scoring)])),
     }

@@ -99,7 +99,7 @@ def licence_text(facts: Facts) -> Markdown:
     name = licence.name or licence.spdx
     if not name:
         return Markdown("not recorded: ask the publisher of the source before you pass it on")
-    identifier = "" if not licence.spdx or licence.spdx == name else f" ({licence.spdx})"
+    identifier = "" if licence.spdx in (None, name, "NOASSERTION") else f" ({licence.spdx})"
     return link(f"{name}{identifier}", licence.link)
 
 

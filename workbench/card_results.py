@@ -15,6 +15,7 @@ from typing import Any
 
 from workbench.card_facts import Divergence, Facts, Part, ReportFacts, SetFacts
 from workbench.card_markdown import Markdown, code, inline
+from workbench.flip_tables import noise_text
 from workbench.measure import Measurement, Score
 from workbench.sizes import size_text
 from workbench.tables import DASH, Table, mean_text, per_second, score_text, two_digits
@@ -110,6 +111,12 @@ def detectable_text(sets: Iterable[SetFacts]) -> str:
         if one.flips and one.flips.detectable is not None
     ]
     return f"The smallest difference that would be shown in four of five runs: {', '.join(told)}." if told else ""
+
+
+def noise_floor_text(scoring: Scoring) -> str:
+    """What flips between two runs of the reference's own weights; empty where that is not known."""
+    noise = scoring.report.noise
+    return noise_text(noise.model_dump()) if noise.questions else ""
 
 
 def divergence_table(facts: Facts) -> Table:
