@@ -143,6 +143,7 @@ class Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     timeout = 60
+    disable_nagle_algorithm = True  # else every small answer waits 40 ms for the client's acknowledgement
 
     def log_message(self, *_: Any) -> None:
         pass

@@ -32,6 +32,7 @@ from workbench.cli_options import (
 from workbench.cli_package import package
 from workbench.cli_plan import plan
 from workbench.cli_publish import push
+from workbench.cli_pull import pull
 from workbench.cli_release import matrix, release
 from workbench.cli_report import report_page
 from workbench.cli_scores import score
@@ -60,6 +61,7 @@ cli.add_command(evaluate)
 cli.add_command(matrix)
 cli.add_command(package)
 cli.add_command(plan)
+cli.add_command(pull)
 cli.add_command(push)
 cli.add_command(release)
 cli.add_command(report_page)

@@ -50,6 +50,14 @@ class PrerequisiteError(WorkbenchError):
     """An engine or service that is not there; the message holds the command that fixes it."""
 
 
+class TransferError(WorkbenchError):
+    """A server that sends something else than it promised; what came is not to be used."""
+
+
+class DisconnectedError(WorkbenchError):
+    """A connection that broke off, or a server too busy to go on; what came is kept for the next run."""
+
+
 class StorageError(WorkbenchError):
     """A disk that is full, read-only or otherwise refuses to hold what was made."""
 

@@ -9,7 +9,6 @@ request headers, which its HTTP library drops when it is sent on to another host
 
 from __future__ import annotations
 
-import hashlib
 import io
 import re
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import CheckpointError
+from workbench.hub_transfer import fetch_exactly
 
 BLOCK_BYTES = 128 << 10
 
@@ -67,27 +67,16 @@ def _blob(name: str, etag: str) -> Iterator[Path]:
 
 
 def _fetch(url: str, blob: Path, size: int) -> None:
-    from huggingface_hub.file_download import http_get
-    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
+    from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]  # exported, but not declared so
 
     partial = blob.with_name(f"{blob.name}.incomplete")
-    if partial.exists() and partial.stat().st_size > size:
-        partial.unlink()
-    with partial.open("ab") as handle:
-        present = handle.tell()
-        http_get(url, handle, resume_size=present, headers=build_hf_headers(), expected_size=size)
-    if present and not _has_digest(partial, blob.name):
+    bars: Any = tqdm  # has no types
+    with bars(total=size, unit="B", unit_scale=True, desc=url.rpartition("/")[2], disable=None) as bar:
+        digest = fetch_exactly(url, partial, size, lambda position: bar.update(position - bar.n))
+    if re.fullmatch(r"[0-9a-f]{64}", blob.name) and digest != blob.name:  # other etags cannot be checked
         partial.unlink()
         raise CheckpointError(f"{url} came in parts that do not make up the file; run again to fetch it whole")
     partial.replace(blob)
-
-
-def _has_digest(path: Path, etag: str) -> bool:
-    """Whether a file is what its etag says, where that is a sha256 (large files); other etags cannot be checked."""
-    if not re.fullmatch(r"[0-9a-f]{64}", etag):
-        return True
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest() == etag
 
 
 def open_remote(name: str, file: str, commit: str) -> io.BufferedReader:

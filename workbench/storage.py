@@ -39,7 +39,7 @@ class Stage:
 
 
 @contextmanager
-def staged(final: Path, key: str = "") -> Iterator[Stage]:
+def staged(final: Path, key: str = "", kept: tuple[type[Exception], ...] = ()) -> Iterator[Stage]:
     """A folder to fill; it takes the final name when the block ends well.
 
     What an earlier run of the same key left half-made is handed over. If this one ends early for a reason outside
@@ -48,6 +48,7 @@ def staged(final: Path, key: str = "") -> Iterator[Stage]:
     Args:
         final: the folder's name when it is whole.
         key: of the work: another key's left-overs are deleted.
+        kept: further errors whose reason lies outside, such as a lost connection.
 
     Raises:
         StorageError: the disk is full, read-only or may not be written. Other errors pass unchanged.
@@ -55,6 +56,7 @@ def staged(final: Path, key: str = "") -> Iterator[Stage]:
     partial, notes = final.with_name(f".{final.name}.partial"), final.with_name(f".{final.name}.journal")
     journal = Journal(notes, key)
     keep = False
+    outside: tuple[type[BaseException], ...] = (KeyboardInterrupt, StorageError, *kept)
     try:
         if not journal.entries:
             _remove(partial, notes)
@@ -66,7 +68,7 @@ def staged(final: Path, key: str = "") -> Iterator[Stage]:
             raise  # no fault of the disk: a network error, say, or a file that was not found
         keep = True
         raise storage_error(error, final) from error
-    except (KeyboardInterrupt, StorageError):
+    except outside:
         keep = True
         raise
     finally:
