@@ -54,7 +54,7 @@ def manifest(**changes) -> Manifest:
         "name": "gguf-q4_k_m",
         "model": "sqlcoder2",
         "architecture": "gpt_bigcode",
-        "prompt": "sqlcoder2",
+        "prompt": "v1",
         "format": "gguf",
         "recipe": {
             "name": "gguf-q4_k_m",

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from workbench.artifact import Manifest, manifest_of
+from workbench.artifact import FileEntry, Manifest, manifest_of
 from workbench.card import card_files, repository_card
 from workbench.card_facts import plain
 from workbench.errors import ArtifactError
@@ -231,7 +231,9 @@ def hostile_manifest(made: Manifest, text: str) -> Manifest:
     own["tool_versions"] = {text: text, "workbench": text}
     own["recipe"]["options"] = {text: text, "type": text}
     own["details"] = {"calibration": {"source": text, "texts": 3, "tokens": 4, "texts_sha256": text}}
-    return dataclasses.replace(made, name=text, model=text, architecture=text, prompt=text, build_key=text, **own)
+    weights = re.sub(r'[\x00-\x1f\x7f<>:"|?*\\/]', "", plain(text)) + ".gguf"
+    own["files"] = (FileEntry(weights, 1, "0" * 64),)
+    return dataclasses.replace(made, name=text, model=text, architecture=text, build_key=text, **own)
 
 
 def check_harmless(text: str, shape: list[str]) -> None:

@@ -40,6 +40,7 @@ from workbench.card_results import (
     predicted_table,
     scorings,
 )
+from workbench.card_usage import HUB_NAME, commands, hub_commands
 from workbench.card_variants import variant_table, which_to_choose
 from workbench.nano import MODEL_NAME
 from workbench.package_files import CARD
@@ -73,6 +74,7 @@ def repository_card(manifests: Sequence[Manifest]) -> str:
         variants=facts,
         table=markdown_table(variant_table(facts)),
         choice=which_to_choose(facts),
+        hub_commands=hub_commands(facts, first.package.hub_id),
         **_shared(first),
     )
 
@@ -93,6 +95,8 @@ def _package_card(facts: Facts) -> str:
         options=markdown_table(options_table(facts)),
         calibration=calibration_text(facts),
         gate=gate_text(facts),
+        commands=commands(facts),
+        hub_commands=hub_commands([facts], facts.package.hub_id),
         notes=notes(facts),
         **_shared(facts),
     )
@@ -112,7 +116,7 @@ def _shared(facts: Facts) -> dict[str, Any]:
         "bundled_questions": any(one.bundled for one in sets),
         "is_bundled_model": facts.source.id == MODEL_NAME,
         "elsewhere": any(not report.profile_is_here for report in facts.reports),
-        "where": facts.package.hub_id or "OWNER/NAME",
+        "where": facts.package.hub_id or HUB_NAME,
     }
 
 

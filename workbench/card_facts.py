@@ -169,6 +169,7 @@ class Kernel(_Record):
     kernel: Text
     loads: bool
     reason: Text = ""
+    source: Text = ""
 
 
 class Conformance(_Record):

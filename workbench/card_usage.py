@@ -1,0 +1,90 @@
+"""How a package is used, for its model card: the engines that read it, with the commands that start them.
+
+The commands are those of ``SERVE.md`` (``workbench/serve_commands.py``); a card leaves out what takes a page, the
+request with a whole schema. A manifest of a stranger is tamed first: the commands see the facts of the card and nothing
+else, and what they bring stands between fences that no text of theirs can close.
+
+    serving(facts)[0].command  # "llama-server -m sqlcoder2.Q4_K_M.gguf ..."
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import workbench.formats
+from workbench import plugins
+from workbench.artifact import FileEntry, Manifest
+from workbench.card_facts import Facts
+from workbench.card_markdown import Markdown
+from workbench.prompt import PROMPTS
+from workbench.serve_commands import ServeCommand, serve_commands
+
+_LABEL = re.compile(r".*[.-](I?Q\d[A-Z0-9_]{0,8}|B?F16|F32)\.gguf")
+HUB_NAME = "OWNER/NAME"  # stands for a repository that is not known
+
+
+def serving(facts: Facts) -> tuple[ServeCommand, ...]:
+    """The engines that read the package, the most usual one first; none where this workbench does not know the kind."""
+    known = facts.format in plugins.member_names(workbench.formats) and facts.prompt in PROMPTS
+    whole = facts.format != "gguf" or any(name.endswith(".gguf") for name in facts.weight_files)
+    return serve_commands(_tamed(facts)) if known and whole else ()
+
+
+def _tamed(facts: Facts) -> Manifest:
+    """A manifest of nothing but what was looked at."""
+    kernels = facts.conformance.kernels if facts.conformance else ()
+    record: dict[str, Any] = {field.name: None for field in dataclasses.fields(Manifest)}
+    record |= {name: getattr(facts, name) for name in ("name", "model", "architecture", "prompt", "format")}
+    record |= {
+        "files": tuple(FileEntry(name, 0, "") for name in facts.weight_files),
+        "recipe": {"backends": list(facts.recipe.backends)},
+        "conformance": {"kernels": [one.model_dump() for one in kernels]},
+        "source": {"id": facts.source.id},
+        "details": {},
+    }
+    return Manifest(**record)
+
+
+def fenced(text: str) -> Markdown:
+    """A block of code whose fence is longer than any run of its characters within."""
+    longest = max((len(run) for run in re.findall("~+", text)), default=0)
+    fence = "~" * max(3, longest + 1)
+    lines = "".join(one for one in text if one == "\n" or one.isprintable())
+    return Markdown(f"{fence}console\n{lines}\n{fence}")
+
+
+def commands(facts: Facts) -> list[dict[str, Any]]:
+    """Of each engine what a card shows: its name, what it needs, the lines that install and start it.
+
+    An engine that is started from a program of several lines is named only: ``SERVE.md`` has the program.
+    """
+    return [
+        {
+            "engine": one.engine,
+            "needs": one.needs,
+            "block": None if "\n" in one.command else fenced(f"{one.install}\n{one.command}"),
+        }
+        for one in serving(facts)
+    ]
+
+
+def hub_commands(facts: Sequence[Facts], repository: str | None) -> Markdown | None:
+    """What llama.cpp and Ollama fetch variants from the Hub with; ``None`` for what is no GGUF, or refuted.
+
+    Args:
+        facts: of the variants; their files lie at the repository's root.
+        repository: its id, or ``None``.
+    """
+    labels = [label for one in facts if one.format == "gguf" and not one.refuted and (label := _label(one))]
+    where = repository or HUB_NAME
+    tools = ("llama-server -hf ", "ollama run hf.co/")
+    return fenced("\n".join(f"{tool}{where}:{label}" for label in labels for tool in tools)) if labels else None
+
+
+def _label(facts: Facts) -> str | None:
+    """``Q4_K_M``: the last part of the file's name, by which both tools ask."""
+    found = [_LABEL.fullmatch(name) for name in facts.weight_files]
+    return next((one[1] for one in found if one), None)
