@@ -191,10 +191,18 @@ def open_checkpoint(model: str, revision: str | None = None) -> Checkpoint:
     local = _local_folder(model)
     if local:
         return _read_folder(*local, None)
+    return open_from_hub(*_hub_name(model, revision))
+
+
+def open_from_hub(name: str, revision: str | None) -> Checkpoint:
+    """Open a Hub repository, also where a folder here bears its name; what is not in the cache is fetched.
+
+    Raises:
+        CheckpointError: as ``open_checkpoint``.
+    """
     from workbench.hub_checkpoint import fetch
 
-    name, wanted = _hub_name(model, revision)
-    path, commit = fetch(name, wanted)
+    path, commit = fetch(name, revision)
     return _read_folder(path, name, commit)
 
 

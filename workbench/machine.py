@@ -93,6 +93,18 @@ def describe(quick: bool = False) -> Machine:
     )
 
 
+def processor_label(device: str = "cpu") -> str:
+    """What computes on a device, as far as sums of floats depend on it: ``AMD EPYC ... (AVX512)``, a GPU's name.
+
+    Loads torch, whose kernels go by what the processor can do.
+    """
+    import torch
+
+    if device == "cuda":
+        return str(torch.cuda.get_device_name())
+    return f"{_cpu_name()} ({torch.backends.cpu.get_cpu_capability()})"
+
+
 def torch_is_cpu_only() -> bool:
     """Whether the installed torch was built without CUDA, by its version alone; also when there is none."""
     return (installed_version("torch") or "+cpu").endswith("+cpu")

@@ -24,6 +24,7 @@ from workbench.catalog import get_format
 from workbench.checkpoint import Checkpoint
 from workbench.errors import ArtifactError, PrerequisiteError
 from workbench.formats.base import ConversionContext, Format, Options
+from workbench.machine import processor_label
 from workbench.plugins import installed_version, missing_library
 from workbench.processors import available_processors
 from workbench.progress import SILENT, Listener
@@ -145,6 +146,7 @@ def _convert(job: Job, stage: Stage, listener: Listener, context: ConversionCont
     details = job.weights.convert(job.checkpoint, job.options, stage.folder, context)
     if job.calibration:
         details["calibration"] |= {"source": job.calibration.source, "texts_sha256": job.calibration.digest}
+        details["made_on"] = processor_label(details.get("device", "cpu"))  # sums of floats are in its kernels' order
     for line in job.weights.remarks(details):
         listener.note(line)
     seal(stage.folder, _manifest(job, stage.folder, details), context.digests)

@@ -65,11 +65,18 @@ class Imatrix:
 
         An earlier run's file, which the output has checked, is read instead of measured again.
         """
+        if not output.finished(PART):
+            output.put(PART, self.measured(context))
+        return self.read(folder)
+
+    def measured(self, context: ConversionContext) -> Iterator[NDArray[np.float32]]:
+        """The part's bytes, measured now."""
+        return self._data(measure(self.checkpoint, self.sequences, context))
+
+    def read(self, folder: Path) -> dict[str, NDArray[np.float32]]:
+        """Mean of squared inputs by column, by the weight's name in GGUF, out of a finished file."""
         import numpy as np
 
-        if not output.finished(PART):
-            sums = measure(self.checkpoint, self.sequences, context)
-            output.put(PART, self._data(sums))
         tokens = np.float32(sum(map(len, self.sequences)))
         data = np.fromfile(folder / self.file.name, np.uint8, offset=len(self.file.head))
         means, place = {}, 0
@@ -96,6 +103,16 @@ class Imatrix:
         for name in sorted(sums):
             for values in (sums[name], tokens):
                 yield np.pad(values, (0, padded(values.nbytes) // values.itemsize - values.size))
+
+
+def sums_apart(name: str, made: bytes, stored: bytes) -> str:
+    """How far two versions of the matrix are from each other, in a few words."""
+    import numpy as np
+
+    sums, others = (np.frombuffer(side, "<f4").astype(np.float64) for side in (made, stored))
+    with np.errstate(all="ignore"):
+        apart = float(np.nanmax(np.abs(sums - others) / np.maximum(np.abs(sums), np.abs(others)), initial=0.0))
+    return f"{(sums == others).mean():.2%} of its sums are equal, the largest difference is {apart:.3g} of a sum"
 
 
 def widths(checkpoint: Checkpoint) -> dict[str, int]:

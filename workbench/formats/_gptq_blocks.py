@@ -17,11 +17,11 @@ the finished blocks once more.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from workbench.architecture import MODULES
 from workbench.batches import STATE_BYTES, HiddenFolder, padded_tokens
@@ -29,7 +29,7 @@ from workbench.block_run import BlockRun
 from workbench.checkpoint import Checkpoint
 from workbench.formats._gptq_place import CPU, Place
 from workbench.formats._gptq_refine import FloatStream, step_solver
-from workbench.formats._output import Output, OutputFile
+from workbench.formats._output import OutputFile
 from workbench.formats._safetensors import Group
 from workbench.formats.base import ConversionContext
 from workbench.journal import Journal
@@ -41,9 +41,11 @@ from workbench.workers import Workers
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from workbench.formats._output import Values
     from workbench.kernels.gptq import GptqResult
     from workbench.kernels.gptq_cuda import DeviceResult
     from workbench.kernels.gptq_settings import GptqSettings
+    from workbench.kernels.packing import PackedLayer
 
 SCRATCH = ".gptq"
 
@@ -69,6 +71,16 @@ class Calibration:
     where: Place = CPU
 
 
+class Taker(Protocol):
+    """Who takes the packed layers: an ``Output``, or whoever compares them with one."""
+
+    def finished(self, name: str) -> bool:
+        """Whether a part need not be made."""
+
+    def put(self, name: str, pieces: Iterable[Values]) -> None:
+        """Take the next part."""
+
+
 class Quantizer:
     """One conversion's way through the blocks.
 
@@ -89,7 +101,7 @@ class Quantizer:
         calibration: Calibration,
         stored: dict[str, TensorInfo],
         folder: Path,
-        output: Output,
+        output: Taker,
     ) -> None:
         self._modules = MODULES[checkpoint.architecture]
         self._checkpoint = checkpoint
@@ -118,18 +130,23 @@ class Quantizer:
             batches = model.embed(self._calibration.sequences)
             begin = hidden.restore(batches, begun) if hidden else 0
             floats = self._float_stream(workers, memory, begin)
-            for place in range(begin, model.depth):
+            end = self._end(model.depth)
+            for place in range(begin, end):
                 float_block: AbstractContextManager[BlockRun | None] = floats.block(place) if floats else nullcontext()
                 with float_block as float_run, model.block(place, self._stored_weights(place)) as block:
                     model.read_ahead(place + 1, but=self._finished_weights(place + 1))
                     block_run = model.block_run(block, batches, room)
                     for step in range(len(self._modules.steps)):
                         self._quantize_step(workers, block, (block_run, float_run), place, step)
-                    if place + 1 < model.depth:
+                    if place + 1 < end:
                         block_run.finish()
                         if hidden:
                             hidden.finish(place + 1)
-                context.progress(place + 1, model.depth, "blocks")
+                context.progress(place + 1, end, "blocks")
+
+    def _end(self, depth: int) -> int:
+        """Of the blocks that texts pass."""
+        return depth
 
     def _float_stream(self, workers: Workers, memory: int, place: int) -> FloatStream | None:
         """The texts in the float model, in front of a block, where the layers are to be refined."""
@@ -172,18 +189,24 @@ class Quantizer:
 
     def _stored_weights(self, place: int) -> dict[str, Tensor]:
         """Weights of a block's finished layers as they were stored, by the parameter's name in the block."""
+        return {parameter: self._stored_weight(layer) for parameter, layer in self._finished_weights(place).items()}
+
+    def _stored_weight(self, layer: str) -> Tensor:
+        """What a finished layer's stored codes stand for."""
         import torch
 
-        from workbench.kernels.packing import PackedLayer, dequantize
+        from workbench.kernels.packing import dequantize
 
-        weights = {}
-        for parameter, layer in self._finished_weights(place).items():
-            parts = (self._stored[f"{layer}.{part}"] for part in ("qweight", "qzeros", "scales", "g_idx"))
-            packed = PackedLayer(*(read_rows(info, slice(0, info.rows)).numpy() for info in parts))
-            weight = dequantize(packed, self._calibration.settings.bits, self._calibration.version)
-            where = self._calibration.where
-            weights[parameter] = torch.from_numpy(weight).to(where.device, getattr(torch, where.dtype))
-        return weights
+        where = self._calibration.where
+        weight = dequantize(self._read(layer), self._calibration.settings.bits, self._calibration.version)
+        return torch.from_numpy(weight).to(where.device, getattr(torch, where.dtype))
+
+    def _read(self, layer: str) -> PackedLayer:
+        """A finished layer out of the output files."""
+        from workbench.kernels.packing import PackedLayer
+
+        parts = (self._stored[f"{layer}.{part}"] for part in ("qweight", "qzeros", "scales", "g_idx"))
+        return PackedLayer(*(read_rows(info, slice(0, info.rows)).numpy() for info in parts))
 
     def _quantize_step(
         self,
@@ -205,12 +228,11 @@ class Quantizer:
         width = next(iter(weights.values())).shape[1]
         solver = step_solver(self._calibration.settings, width, runs, step, workers, self._calibration.where)
         for full_name, weight in weights.items():
-            result = solver.quantize(weight)
-            result.write_to(weight)
-            self._write(full_name, result)
+            self._settle(full_name, weight, solver.quantize(weight))
 
-    def _write(self, name: str, result: GptqResult | DeviceResult) -> None:
-        """Hand a layer's four tensors to the output; what is to be known of it is noted before."""
+    def _settle(self, name: str, weight: Tensor, result: GptqResult | DeviceResult) -> None:
+        """Go on with a layer's new weights and hand its four tensors to the output; its facts are noted before."""
+        result.write_to(weight)
         fact = {"layer": name, "error": round(result.relative_error, 6), "damp": result.damp, "notes": result.notes}
         self.facts[name] = fact
         self._journal.add(fact)

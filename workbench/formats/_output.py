@@ -120,9 +120,9 @@ class Output:
 
     def write_all(self) -> None:
         """Make and write every part that is left, up to the first that must be handed over."""
-        ready = takewhile(lambda place: place.part.pieces, self._places[self._next :])
-        for place, values in _made_in_order(ready, self._context.threads):
-            self._append(place, values)
+        ready = takewhile(lambda part: part.pieces, (place.part for place in self._places[self._next :]))
+        for _, values in made_in_order(ready, self._context.threads):
+            self._append(self._places[self._next], values)
 
     def put(self, name: str, pieces: Iterable[Values]) -> None:
         """Write the next part, whose bytes were made elsewhere; one that is finished already is passed over."""
@@ -258,16 +258,16 @@ def _places(file: OutputFile) -> Iterator[_Place]:
         yield _Place(file, part, index == 0, index == len(file.parts) - 1, end)
 
 
-def _made_in_order(places: Iterable[_Place], threads: int) -> Iterator[tuple[_Place, Values | None]]:
+def made_in_order(parts: Iterable[Part], threads: int) -> Iterator[tuple[Part, Values | None]]:
     """Every piece of every part in order, made in threads a little ahead of its use; ``None`` ends a part."""
-    jobs = ((place, piece) for place in places for piece in chain((place.part.pieces or tuple)(), (None,)))
+    jobs = ((part, piece) for part in parts for piece in chain((part.pieces or tuple)(), (None,)))
     with Workers(threads) as workers:
-        for place, values in workers.map(_make, jobs, ahead=2 * threads + 1):
-            if values is None and place.part.tail:
-                yield place, place.part.tail()
-            yield place, values
+        for part, values in workers.map(_make, jobs, ahead=2 * threads + 1):
+            if values is None and part.tail:
+                yield part, part.tail()
+            yield part, values
 
 
-def _make(job: tuple[_Place, Piece | None]) -> tuple[_Place, Values | None]:
-    place, piece = job
-    return place, piece() if piece else None
+def _make(job: tuple[Part, Piece | None]) -> tuple[Part, Values | None]:
+    part, piece = job
+    return part, piece() if piece else None

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -19,6 +19,9 @@ from workbench.checkpoint import Checkpoint
 from workbench.errors import WorkbenchError
 from workbench.journal import Journal
 from workbench.processors import available_processors
+
+if TYPE_CHECKING:
+    from workbench.formats._draft import Draft
 
 _USUAL_THREADS = 2  # with which the formats' figures of memory were taken
 CALIBRATION_MEMORY = 2 << 30  # of texts' states; the rest of a 15.5B model's calibration takes less than 6 GiB
@@ -43,6 +46,8 @@ class ConversionContext:
         digests: gets the sha256 of each weight file as it is finished, by its name.
         calibration_memory: most bytes for the states of calibration texts; what takes more is kept in files. The
             result does not depend on it.
+        device: where what is calibrated is to be computed, ``cpu`` or ``cuda``, as an earlier conversion did; ``None``
+            lets the format choose.
     """
 
     calibration: Sequence[str] = ()
@@ -51,6 +56,7 @@ class ConversionContext:
     journal: Journal = field(default_factory=Journal)
     digests: dict[str, str] = field(default_factory=dict)
     calibration_memory: int = CALIBRATION_MEMORY
+    device: str | None = None
 
 
 @dataclass(frozen=True)
@@ -114,6 +120,18 @@ class Format(ABC, Generic[OptionsT]):
         Raises:
             WorkbenchError: the checkpoint cannot be converted; the message says why.
         """
+
+    @abstractmethod
+    def draft(self, checkpoint: Checkpoint, options: OptionsT, context: ConversionContext) -> Draft:
+        """What ``convert`` would write with these, laid out so that each part can be made alone; reads no weights.
+
+        Raises:
+            WorkbenchError: as ``convert``; or not ``parts_stand_alone``.
+        """
+
+    def parts_stand_alone(self, options: OptionsT) -> bool:
+        """Whether single parts of a ``draft`` can be made again; else it takes the whole conversion."""
+        return True
 
     def wants_calibration(self, options: OptionsT) -> bool:
         """Whether ``context.calibration`` must hold texts for these options."""

@@ -19,9 +19,9 @@ from pydantic import Field
 
 from workbench.architecture import ARCHITECTURES
 from workbench.checkpoint import Checkpoint
+from workbench.formats._draft import Draft, written
 from workbench.formats._floats import float_group
 from workbench.formats._modules import kept_tensors, write_config
-from workbench.formats._output import Output
 from workbench.formats._safetensors import Group, safetensors_files, total_bytes, write_index
 from workbench.formats.base import ConversionContext, Format, Options, copy_small_files
 
@@ -54,15 +54,21 @@ class Fp16(Format[Fp16Options]):
         self, checkpoint: Checkpoint, options: Fp16Options, out: Path, context: ConversionContext
     ) -> dict[str, Any]:
         """Copy chunk by chunk; see ``Format.convert``."""
+        return written(self.draft(checkpoint, options, context), out, checkpoint, context)
+
+    def draft(self, checkpoint: Checkpoint, options: Fp16Options, context: ConversionContext) -> Draft:
+        """A part for each tensor; see ``Format.draft``."""
         self.check_architecture(checkpoint)
         groups = _groups(checkpoint, options.dtype)
         files = safetensors_files(groups)
-        with Output(files, out, checkpoint, context) as output:
-            output.write_all()
-        write_index(out, groups, files)
-        write_config(checkpoint, out, dtype=options.dtype)
-        copy_small_files(checkpoint, out)
-        return {"source_dtypes": sorted({info.dtype for info in checkpoint.tensors.values()})}
+
+        def finish(out: Path) -> dict[str, Any]:
+            write_index(out, groups, files)
+            write_config(checkpoint, out, dtype=options.dtype)
+            copy_small_files(checkpoint, out)
+            return {"source_dtypes": sorted({info.dtype for info in checkpoint.tensors.values()})}
+
+        return Draft(tuple(files), finish)
 
 
 def _groups(checkpoint: Checkpoint, dtype: str) -> list[Group]:

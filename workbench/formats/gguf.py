@@ -19,8 +19,9 @@ Example::
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -32,9 +33,10 @@ from workbench.batches import tokenize
 from workbench.checkpoint import Checkpoint
 from workbench.errors import WorkbenchError
 from workbench.formats._build_work import calibration_work
+from workbench.formats._draft import Draft
 from workbench.formats._ggml import library, pack
 from workbench.formats._gguf_header import Value, header_bytes, header_size
-from workbench.formats._gguf_imatrix import Imatrix, imatrix_pairs
+from workbench.formats._gguf_imatrix import PART, Imatrix, imatrix_pairs, sums_apart
 from workbench.formats._gguf_layout import TensorPlan, padded, plan_tensors
 from workbench.formats._gguf_metadata import estimated_vocabulary_bytes, metadata
 from workbench.formats._gguf_names import NAMES
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from workbench.formats._draft import Put
     from workbench.formats._output import Piece
 
 
@@ -133,20 +136,48 @@ class Gguf(Format[GgufOptions]):
         self, checkpoint: Checkpoint, options: GgufOptions, out: Path, context: ConversionContext
     ) -> dict[str, Any]:
         """Write ``<model>.<TYPE>.gguf``; returns how many tensors got which type."""
-        self.check_architecture(checkpoint)
-        plans = plan_tensors(checkpoint, FILE_TYPES[options.type], options.imatrix)
         imatrix = _imatrix(checkpoint, options, context) if options.imatrix else None
         importance: dict[str, NDArray[np.float32]] = {}
-        parts = tuple(_part(checkpoint, plan, importance) for plan in plans)
-        pairs = _pairs(checkpoint, options, len(imatrix.sequences) if imatrix else 0)
-        file = OutputFile(f"{checkpoint.model_name}.{options.type.upper()}.gguf", header_bytes(pairs, plans), parts)
-        files = [imatrix.file, file] if imatrix else [file]
-        with Output(files, out, checkpoint, context) as output:
+        draft = self._laid_out(checkpoint, options, imatrix, importance)
+        with Output(draft.files, out, checkpoint, context) as output:
             if imatrix:
                 importance |= imatrix.obtain(output, out, context)
             output.write_all()
-        types = dict(sorted(Counter(plan.type for plan in plans).items()))
-        return {"file_type": options.type.upper(), "tensor_types": types, **_calibration(imatrix)}
+        return draft.finish(out)
+
+    def draft(self, checkpoint: Checkpoint, options: GgufOptions, context: ConversionContext) -> Draft:
+        """A part for each tensor, and one for an importance matrix, of which all others are made."""
+        imatrix = _imatrix(checkpoint, options, context) if options.imatrix else None
+        importance: dict[str, NDArray[np.float32]] = {}
+        draft = self._laid_out(checkpoint, options, imatrix, importance)
+        if imatrix is None:
+            return draft
+
+        def solve(names: Collection[str], folder: Path, put: Put) -> None:
+            importance.update(imatrix.read(folder))
+            put(PART, imatrix.measured(context))
+
+        return dataclasses.replace(draft, solve=solve, shared=(PART,), distance=sums_apart)
+
+    def _laid_out(
+        self,
+        checkpoint: Checkpoint,
+        options: GgufOptions,
+        imatrix: Imatrix | None,
+        importance: Mapping[str, NDArray[np.float32]],
+    ) -> Draft:
+        """The files, with tensors made as the importances say, which may come later."""
+        self.check_architecture(checkpoint)
+        plans = plan_tensors(checkpoint, FILE_TYPES[options.type], options.imatrix)
+        parts = tuple(_part(checkpoint, plan, importance) for plan in plans)
+        pairs = _pairs(checkpoint, options, len(imatrix.sequences) if imatrix else 0)
+        file = OutputFile(f"{checkpoint.model_name}.{options.type.upper()}.gguf", header_bytes(pairs, plans), parts)
+
+        def finish(out: Path) -> dict[str, Any]:
+            types = dict(sorted(Counter(plan.type for plan in plans).items()))
+            return {"file_type": options.type.upper(), "tensor_types": types, **_calibration(imatrix)}
+
+        return Draft((imatrix.file, file) if imatrix else (file,), finish)
 
 
 def _pairs(checkpoint: Checkpoint, options: GgufOptions, texts: int = 0, vocabulary: bool = True) -> dict[str, Value]:

@@ -17,8 +17,10 @@ Example::
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -28,6 +30,7 @@ from workbench.batches import STATE_BYTES, tokenize
 from workbench.checkpoint import Checkpoint
 from workbench.errors import WorkbenchError
 from workbench.formats._build_work import gptq_work, refined_work
+from workbench.formats._draft import Draft
 from workbench.formats._gptq_blocks import Calibration, Quantizer, stored_tensors
 from workbench.formats._gptq_kernels import kernel_limits
 from workbench.formats._gptq_layout import (
@@ -41,12 +44,16 @@ from workbench.formats._gptq_layout import (
 )
 from workbench.formats._gptq_notes import how_to_load, note_lines
 from workbench.formats._gptq_place import CPU, place_for
+from workbench.formats._gptq_recheck import Recheck, codes_apart, packed_of
 from workbench.formats._gptq_tuning import check_tuning, tune_model
 from workbench.formats._output import Output
 from workbench.formats._safetensors import safetensors_files, total_bytes, write_index
 from workbench.formats.base import BuildWork, ConversionContext, Format, Options, copy_small_files
 from workbench.quiet import quiet_libraries
 from workbench.shape import model_shape
+
+if TYPE_CHECKING:
+    from workbench.formats._draft import Put
 
 
 class GptqOptions(Options):
@@ -106,6 +113,10 @@ class Gptq(Format[GptqOptions]):
         self.check_architecture(checkpoint)
         return total_bytes(safetensors_files(tensor_groups(checkpoint, options)))
 
+    def parts_stand_alone(self, options: GptqOptions) -> bool:
+        """Not where the whole model is tuned in the end."""
+        return options.refine != "model"
+
     def wants_calibration(self, options: GptqOptions) -> bool:
         """Always: the weights are fitted to what the layers read."""
         return True
@@ -141,26 +152,42 @@ class Gptq(Format[GptqOptions]):
     ) -> dict[str, Any]:
         """Calibrate and quantize; see ``Format.convert``."""
         self.check_architecture(checkpoint)
-        if not context.calibration:
-            raise WorkbenchError("gptq needs calibration texts and got none; give it questions with their SQL")
         if options.refine == "model":
             check_tuning(checkpoint, min(len(context.calibration), options.calibration_samples))
-        group = group_size(checkpoint, options)
-        groups = tensor_groups(checkpoint, options)
+        groups = tensor_groups(checkpoint, options)  # refuses what cannot be made before texts are looked at
+        calibration = _calibration(checkpoint, options, context)
         files = safetensors_files(groups)
         with Output(files, out, checkpoint, context) as output, quiet_libraries():
             output.write_all()  # what is not quantized
-            calibration = _calibration(checkpoint, options, context)
             quantizer = Quantizer(checkpoint, calibration, stored_tensors(out, groups, files), out, output)
             quantizer.run(context)
-        details = _details(checkpoint, options, calibration, quantizer.facts)
+        facts = _facts_of_layers(quantizer.facts)
         if options.refine == "model":
-            details["tuning"] = tune_model(checkpoint, calibration, stored_tensors(out, groups, files), context)
+            facts["tuning"] = tune_model(checkpoint, calibration, stored_tensors(out, groups, files), context)
         quantizer.clear()
-        write_index(out, groups, files)
-        write_configs(checkpoint, options, group, out)
-        copy_small_files(checkpoint, out)
-        return details
+        return _finish(checkpoint, options, calibration, out) | facts
+
+    def draft(self, checkpoint: Checkpoint, options: GptqOptions, context: ConversionContext) -> Draft:
+        """A part for each tensor that stays, and one for each layer, to be solved; see ``Format.draft``."""
+        if not self.parts_stand_alone(options):
+            raise WorkbenchError("scales, norms and biases of refine: model are tuned all at once, not one by one")
+        self.check_architecture(checkpoint)
+        groups = tensor_groups(checkpoint, options)  # refuses what cannot be made before texts are looked at
+        calibration = _calibration(checkpoint, options, context)
+        files = safetensors_files(groups)
+        shapes = {group.name: [(spec.dtype, spec.shape) for spec in group.specs] for group in groups}
+
+        def solve(names: Collection[str], folder: Path, put: Put) -> None:
+            layers = {name.removesuffix(".qweight") for name in names}
+            with quiet_libraries():
+                Recheck(checkpoint, calibration, stored_tensors(folder, groups, files), layers, put).run(context)
+
+        def distance(name: str, *sides: bytes) -> str:
+            made, stored = (packed_of(side, shapes[name]) for side in sides)
+            return codes_apart(made, stored, options.bits, calibration.version)
+
+        finish = partial(_finish, checkpoint, options, calibration)
+        return Draft(tuple(files), finish, solve, distance=distance)
 
 
 def _calibration(checkpoint: Checkpoint, options: GptqOptions, context: ConversionContext) -> Calibration:
@@ -168,6 +195,8 @@ def _calibration(checkpoint: Checkpoint, options: GptqOptions, context: Conversi
     from workbench.kernels.gptq_settings import GptqSettings
     from workbench.kernels.packing import VERSIONS
 
+    if not context.calibration:
+        raise WorkbenchError("gptq needs calibration texts and got none; give it questions with their SQL")
     most_tokens = min(options.calibration_tokens, checkpoint.context_length)
     sequences = tokenize(checkpoint, context.calibration, options.calibration_samples, most_tokens)
     if not sequences:
@@ -182,15 +211,17 @@ def _calibration(checkpoint: Checkpoint, options: GptqOptions, context: Conversi
         damp=options.damp,
     )
     refine = options.refine != "none"
-    where = CPU if refine else place_for(checkpoint)
+    where = CPU if refine or context.device == CPU.device else place_for(checkpoint)
     key = sha256_json([checkpoint.identity, options.model_dump(mode="json"), sequences, where.device])
     return Calibration(sequences, settings, key, VERSIONS[checkpoint_format(options)], refine, where)
 
 
-def _details(
-    checkpoint: Checkpoint, options: GptqOptions, calibration: Calibration, facts: dict[str, dict[str, Any]]
-) -> dict[str, Any]:
-    """What the manifest says of the quantization."""
+def _finish(checkpoint: Checkpoint, options: GptqOptions, calibration: Calibration, out: Path) -> dict[str, Any]:
+    """Write what goes beside the weights; what the manifest says of the quantization, but for its results."""
+    groups = tensor_groups(checkpoint, options)
+    write_index(out, groups, safetensors_files(groups))
+    write_configs(checkpoint, options, calibration.settings.group_size, out)
+    copy_small_files(checkpoint, out)
     config = quantization_config(options, calibration.settings.group_size)
     return {
         "bits": options.bits,
@@ -200,16 +231,22 @@ def _details(
         "static_groups": options.static_groups,
         "scales": options.scales,
         "refine": options.refine,
-        "damp": max(fact["damp"] for fact in facts.values()),
         "device": calibration.where.device,
-        "relative_errors": {name: fact["error"] for name, fact in sorted(facts.items())},
-        "notes": {name: list(fact["notes"]) for name, fact in facts.items() if fact["notes"]},
         "loading": how_to_load(checkpoint.architecture, config, layer_shapes(checkpoint)),
         "calibration": {
             "texts": len(calibration.sequences),
             "tokens": sum(map(len, calibration.sequences)),
             "sha256": sha256_json(calibration.sequences),
         },
+    }
+
+
+def _facts_of_layers(facts: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """What the manifest says of the layers, out of what was noted of each."""
+    return {
+        "damp": max(fact["damp"] for fact in facts.values()),
+        "relative_errors": {name: fact["error"] for name, fact in sorted(facts.items())},
+        "notes": {name: list(fact["notes"]) for name, fact in facts.items() if fact["notes"]},
     }
 
 

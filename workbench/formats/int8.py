@@ -23,9 +23,9 @@ from typing import Any
 
 from workbench.architecture import ARCHITECTURES, MODULES
 from workbench.checkpoint import Checkpoint
+from workbench.formats._draft import Draft, written
 from workbench.formats._floats import cast, float_group
 from workbench.formats._modules import kept_tensors, write_config
-from workbench.formats._output import Output
 from workbench.formats._safetensors import Group, Spec, quantized_group, safetensors_files, total_bytes, write_index
 from workbench.formats.base import BuildWork, ConversionContext, Format, Options, copy_small_files, streamed_work
 from workbench.quiet import quiet_libraries
@@ -74,16 +74,23 @@ class Int8(Format[Int8Options]):
         self, checkpoint: Checkpoint, options: Int8Options, out: Path, context: ConversionContext
     ) -> dict[str, Any]:
         """Quantize a few rows at a time; see ``Format.convert``."""
+        return written(self.draft(checkpoint, options, context), out, checkpoint, context)
+
+    def draft(self, checkpoint: Checkpoint, options: Int8Options, context: ConversionContext) -> Draft:
+        """A part for each tensor or quantized layer; see ``Format.draft``."""
         self.check_architecture(checkpoint)
+        groups = _groups(checkpoint)
         with quiet_libraries():
-            groups = _groups(checkpoint)
             files = safetensors_files(groups, _metadata(_notes(checkpoint)))
-            with Output(files, out, checkpoint, context) as output:
-                output.write_all()
-            write_config(checkpoint, out, {"quantization_config": _quantization_config()})
-        write_index(out, groups, files)
-        copy_small_files(checkpoint, out)
-        return {"quantized_layers": len(_linear_weights(checkpoint)), "bits": 8}
+
+        def finish(out: Path) -> dict[str, Any]:
+            with quiet_libraries():
+                write_config(checkpoint, out, {"quantization_config": _quantization_config()})
+            write_index(out, groups, files)
+            copy_small_files(checkpoint, out)
+            return {"quantized_layers": len(_linear_weights(checkpoint)), "bits": 8}
+
+        return Draft(tuple(files), finish)
 
 
 def _linear_weights(checkpoint: Checkpoint) -> frozenset[str]:

@@ -31,10 +31,10 @@ import workbench.kernels
 from workbench.architecture import ARCHITECTURES
 from workbench.checkpoint import Checkpoint
 from workbench.errors import CheckpointError
+from workbench.formats._draft import Draft, written
 from workbench.formats._floats import cast, float_group, float_spec, raw
 from workbench.formats._mlx_config import HEAD, is_tied, mlx_config, wants_tanh_gelu
 from workbench.formats._modules import kept_tensors, write_config
-from workbench.formats._output import Output
 from workbench.formats._safetensors import Group, Spec, quantized_group, safetensors_files, total_bytes, write_index
 from workbench.formats.base import BuildWork, ConversionContext, Format, Options, copy_small_files, streamed_work
 from workbench.tensors import TensorInfo
@@ -80,20 +80,26 @@ class Mlx(Format[MlxOptions]):
         self, checkpoint: Checkpoint, options: MlxOptions, out: Path, context: ConversionContext
     ) -> dict[str, Any]:
         """Quantize chunk by chunk; see ``Format.convert``."""
+        return written(self.draft(checkpoint, options, context), out, checkpoint, context)
+
+    def draft(self, checkpoint: Checkpoint, options: MlxOptions, context: ConversionContext) -> Draft:
+        """A part for each tensor or quantized layer; see ``Format.draft``."""
         self.check_architecture(checkpoint)
         config, dtype = mlx_config(checkpoint), _dtype(checkpoint, options)
         groups = _groups(checkpoint, options)
         files = safetensors_files(groups, METADATA)
-        with Output(files, out, checkpoint, context) as output:
-            output.write_all()
-        write_index(out, groups, files)
-        write_config(checkpoint, out, {**config, **_quantization(options)}, dtype)
-        copy_small_files(checkpoint, out)
-        details = {"quantized_layers": sum(len(group.specs) > 1 for group in groups), "dtype": dtype}
-        if wants_tanh_gelu(config):
-            shutil.copyfile(Path(workbench.kernels.__path__[0]) / MODEL_FILE, out / MODEL_FILE)
-            details["model_file"] = MODEL_FILE
-        return details
+
+        def finish(out: Path) -> dict[str, Any]:
+            write_index(out, groups, files)
+            write_config(checkpoint, out, {**config, **_quantization(options)}, dtype)
+            copy_small_files(checkpoint, out)
+            details = {"quantized_layers": sum(len(group.specs) > 1 for group in groups), "dtype": dtype}
+            if wants_tanh_gelu(config):
+                shutil.copyfile(Path(workbench.kernels.__path__[0]) / MODEL_FILE, out / MODEL_FILE)
+                details["model_file"] = MODEL_FILE
+            return details
+
+        return Draft(tuple(files), finish)
 
 
 def _quantization(options: MlxOptions) -> dict[str, Any]:

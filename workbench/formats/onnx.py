@@ -26,12 +26,13 @@ from pydantic import Field
 
 from workbench.architecture import ARCHITECTURES
 from workbench.checkpoint import Checkpoint
+from workbench.formats._draft import Draft, written
 from workbench.formats._modules import write_config
 from workbench.formats._onnx_blocks import BLOCK
 from workbench.formats._onnx_graph import DATA_NAME, Graph
 from workbench.formats._onnx_models import HEAD_BITS, decoder
 from workbench.formats._onnx_weights import Weights
-from workbench.formats._output import Output, OutputFile
+from workbench.formats._output import OutputFile
 from workbench.formats.base import BuildWork, ConversionContext, Format, Options, copy_small_files, streamed_work
 
 BITS = {"fp16": 16, "int8": 8, "int4": 4}
@@ -75,20 +76,25 @@ class Onnx(Format[OnnxOptions]):
         self, checkpoint: Checkpoint, options: OnnxOptions, out: Path, context: ConversionContext
     ) -> dict[str, Any]:
         """Write the weights front to back, then the graphs; see ``Format.convert``."""
+        return written(self.draft(checkpoint, options, context), out, checkpoint, context)
+
+    def draft(self, checkpoint: Checkpoint, options: OnnxOptions, context: ConversionContext) -> Draft:
+        """A part for each tensor that the graphs read; see ``Format.draft``."""
         self.check_architecture(checkpoint)
         bits = BITS[options.weights]
         weights = Weights(checkpoint, bits)
         graphs = _graphs(checkpoint, weights)
         places, parts = weights.lay_out()
-        with Output([OutputFile(DATA_NAME, b"", parts)], out, checkpoint, context) as output:
-            output.write_all()
-        for name, graph in graphs.items():
-            (out / name).write_bytes(graph.to_model(places).SerializeToString(deterministic=True))
-        write_config(checkpoint, out)
-        copy_small_files(checkpoint, out)
-        if bits == 16:
-            return {"weights": options.weights}
-        return {"weights": options.weights, "bits": bits, "head_bits": HEAD_BITS, "block_size": BLOCK}
+
+        def finish(out: Path) -> dict[str, Any]:
+            for name, graph in graphs.items():
+                (out / name).write_bytes(graph.to_model(places).SerializeToString(deterministic=True))
+            write_config(checkpoint, out)
+            copy_small_files(checkpoint, out)
+            facts = {} if bits == 16 else {"bits": bits, "head_bits": HEAD_BITS, "block_size": BLOCK}
+            return {"weights": options.weights, **facts}
+
+        return Draft((OutputFile(DATA_NAME, b"", parts),), finish)
 
 
 def _graphs(checkpoint: Checkpoint, weights: Weights) -> dict[str, Graph]:
