@@ -139,9 +139,16 @@ def test_it_names_licence_and_author(card):
     assert "Made from defog/sqlcoder2 by Defog, Inc." in rights
 
 
+def backwards(pairs):
+    return dict(reversed(pairs))
+
+
 def test_the_same_manifest_makes_the_same_bytes(tmp_path):
-    made = with_results(tmp_path)
-    assert card_files(made) == card_files(dataclasses.replace(made))
+    made = with_results(tmp_path, own_report(), own_report("rtx4090", here=False))
+    read_back = manifest_of(json.loads(json.dumps(dataclasses.asdict(made), sort_keys=True)))
+    shuffled = manifest_of(json.loads(json.dumps(dataclasses.asdict(made)), object_pairs_hook=backwards))
+    assert card_files(made) == card_files(read_back) == card_files(shuffled)
+    assert repository_card([made]) == repository_card([read_back]) == repository_card([shuffled])
 
 
 @pytest.mark.parametrize(

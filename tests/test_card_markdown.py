@@ -73,6 +73,7 @@ def test_columns_of_figures_stand_right():
     ("text", "told"),
     [
         ("/home/me/model.gguf", "model.gguf"),
+        ("see file:///home/me/a.csv", "see a.csv"),
         ("of ~/models/x and C:\\Users\\me\\y", "of x and y"),
         ("https://huggingface.co/a/b", "https://huggingface.co/a/b"),
         ("acme/model at 1/2, and/or", "acme/model at 1/2, and/or"),

@@ -26,7 +26,7 @@ MOST_CHARACTERS = 600  # of one text; the longest sentence the workbench writes 
 MOST_REPORTS = 100
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 # Of a path that begins at a root, a home or a drive: everything but the last part.
-_FOLDERS = re.compile(r"(?<![\w:/.~])(?:~|[A-Za-z]:)?[/\\](?:[^/\\\s'\"]+[/\\])+(?=[^/\\\s'\"])")
+_FOLDERS = re.compile(r"(?<![\w:/.~])(?:file:/*|~|[A-Za-z]:)?[/\\](?:[^/\\\s'\"]+[/\\])+(?=[^/\\\s'\"])")
 
 
 def plain(text: str) -> str:
