@@ -26,6 +26,10 @@ HEAVY = (
     "sqlglot",
     "pynvml",
     "triton",
+    "cyclonedx",
+    "in_toto_attestation",
+    "model_signing",
+    "sigstore",
 )
 # errors <- nouns <- kernels <- {formats, runtimes, evals, trackers} <- build <- cli
 NOUNS = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from workbench.whole_file import partial_of, write_whole
 
 MANIFEST_NAME = MANIFEST
 MANIFEST_VERSION = 1
+_PIECE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -109,19 +110,37 @@ def open_artifact(path: Path) -> Artifact:
     Raises:
         ArtifactError: no or a broken manifest, or a file missing or of another size.
     """
+    manifest = read_manifest(path)
+    check_sizes(path, manifest.files)
+    return Artifact(path, manifest)
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read an artifact's manifest; its files are not looked at.
+
+    Raises:
+        ArtifactError: there is none, or a broken one.
+    """
     try:
-        manifest = manifest_of(json.loads((path / MANIFEST_NAME).read_text(encoding="utf-8")))
+        return manifest_of(json.loads((path / MANIFEST_NAME).read_text(encoding="utf-8")))
     except OSError as error:
         raise ArtifactError(f"{path} is no artifact (no {MANIFEST_NAME}); build it first") from error
     except (ValueError, KeyError, TypeError) as error:
         raise ArtifactError(
             f"{path / MANIFEST_NAME} cannot be understood ({error}); build the artifact again"
         ) from error
-    for entry in manifest.files:
+
+
+def check_sizes(path: Path, files: Iterable[FileEntry]) -> None:
+    """See that files are there with their sizes; nothing is read.
+
+    Raises:
+        ArtifactError: one is missing or of another size.
+    """
+    for entry in files:
         file = path / entry.path
         if not file.is_file() or file.stat().st_size != entry.bytes:
             raise ArtifactError(f"{file} is missing or cut short; delete {path} and build it again")
-    return Artifact(path, manifest)
 
 
 def manifest_of(record: dict[str, Any]) -> Manifest:
@@ -156,9 +175,14 @@ def seal(folder: Path, manifest: Manifest, digests: Mapping[str, str] | None = N
     return complete
 
 
+def manifest_text(manifest: Manifest) -> str:
+    """A manifest as its file holds it."""
+    return json.dumps(dataclasses.asdict(manifest), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write a manifest, in place of an older one; what vouched for other contents (``UNLISTED``) goes."""
-    text = json.dumps(dataclasses.asdict(manifest), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    text = manifest_text(manifest)
     file = folder / MANIFEST_NAME
     if file.is_file() and file.read_bytes() == text.encode("utf-8"):
         return
@@ -179,10 +203,26 @@ def known_files(folder: Path) -> set[str]:
         return set(UNLISTED)
 
 
-def sha256_file(path: Path) -> str:
-    """Hex sha256 of a file, read in pieces."""
+def model_files(manifest: Manifest) -> tuple[FileEntry, ...]:
+    """The files of the model itself, without those that a package adds to describe it."""
+    generated = manifest.package.get("generated", ())
+    return tuple(entry for entry in manifest.files if entry.path not in generated)
+
+
+def sha256_file(path: Path, heard: Callable[[int], None] | None = None) -> str:
+    """Hex sha256 of a file, read in pieces.
+
+    Args:
+        path: of the file.
+        heard: is told the size of each piece, in bytes, as it is read.
+    """
+    state = hashlib.sha256()
     with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+        while piece := handle.read(_PIECE_BYTES):
+            state.update(piece)
+            if heard:
+                heard(len(piece))
+    return state.hexdigest()
 
 
 def sha256_json(value: Any) -> str:

@@ -206,6 +206,25 @@ def open_from_hub(name: str, revision: str | None) -> Checkpoint:
     return _read_folder(path, name, commit)
 
 
+def local_checkpoint(model: str, revision: str | None = None) -> Checkpoint | None:
+    """The same where nothing need be fetched: a folder, the bundled model, or a repository that is whole in the cache.
+
+    Returns:
+        ``None`` where it is not on this machine, or not whole.
+
+    Raises:
+        CheckpointError: it is here and cannot be read.
+    """
+    local = _local_folder(model)
+    if local:
+        return _read_folder(*local, None)
+    from workbench.hub_checkpoint import cached
+
+    name, wanted = _hub_name(model, revision)
+    folder = cached(name, wanted)
+    return _read_folder(folder, name, folder.name) if folder else None
+
+
 def peek_checkpoint(model: str, revision: str | None = None) -> Checkpoint:
     """The same for planning: of a Hub repository only the config and the tensor headers are fetched.
 

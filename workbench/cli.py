@@ -29,7 +29,7 @@ from workbench.cli_options import (
     terminal,
     threads_option,
 )
-from workbench.cli_package import package
+from workbench.cli_package import package, signing_key
 from workbench.cli_plan import plan
 from workbench.cli_publish import push
 from workbench.cli_pull import pull
@@ -65,6 +65,7 @@ cli.add_command(pull)
 cli.add_command(push)
 cli.add_command(release)
 cli.add_command(report_page)
+cli.add_command(signing_key)
 
 
 @cli.command(short_help="Plan, convert, run, score, compare and record.")

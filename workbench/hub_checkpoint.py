@@ -55,6 +55,20 @@ def fetch(name: str, revision: str | None) -> tuple[Path, str]:
     return folder, folder.name
 
 
+def cached(name: str, revision: str | None) -> Path | None:
+    """The folder of a repository that lies whole in the Hub's local cache; nothing is asked of the Hub.
+
+    Raises:
+        CheckpointError: the name is no Hub id.
+    """
+    from huggingface_hub import try_to_load_from_cache
+
+    with _user_errors(name, revision):
+        config = try_to_load_from_cache(name, CONFIG, revision=revision)
+    folder = Path(config).parent if isinstance(config, str) else None
+    return folder if folder and _is_whole(folder) else None
+
+
 def peek(name: str, revision: str | None) -> tuple[Path, str, list[TensorInfo] | None]:
     """Fetch a repository's config and read its tensors' headers, no weights.
 
