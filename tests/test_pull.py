@@ -418,18 +418,76 @@ def test_a_package_in_the_wrong_folder(hub: LocalHub, tmp_path: Path) -> None:
         pull(PullRequest("me/wrong"))
 
 
-def test_links_planted_beside_are_not_followed(hub: LocalHub, made: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", [".nano.partial", ".nano.partial/model.safetensors", ".nano.partial/sub"])
+def test_links_planted_beside_are_not_followed(hub: LocalHub, made: Path, tmp_path: Path, place: str) -> None:
+    import shutil
+
     (tmp_path / "elsewhere").mkdir()
     hub.fail("GET", "/cdn/", "cut", times=None)
     with pytest.raises(DisconnectedError):
         pull(PullRequest("me/nano"))
     hub.heal()
-    part = Path(".nano.partial/model.safetensors")
-    part.unlink()
-    part.symlink_to(tmp_path / "elsewhere" / "file")
-    with pytest.raises((OSError, WorkbenchError)):
+    planted = Path(place)
+    shutil.rmtree(planted) if planted.is_dir() else planted.unlink()
+    planted.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(WorkbenchError, match="holds links, which no pull makes"):
         pull(PullRequest("me/nano"))
     assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_a_disk_that_fills_up_on_the_way(hub: LocalHub, made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import errno
+
+    from workbench import hub_transfer
+
+    def write(self: Any, piece: Any) -> None:
+        if self.position + len(piece) > 100_000:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written(self, piece)
+
+    written = hub_transfer._Growing.write
+    with monkeypatch.context() as patch:
+        patch.setattr(hub_transfer._Growing, "write", write)
+        with pytest.raises(StorageError, match=r"the disk of nano is full; free some space"):
+            pull(PullRequest("me/nano"))
+    assert left_behind() == {".nano.partial", ".nano.journal"}
+    pull(PullRequest("me/nano"))
+    assert contents(Path("nano")) == contents(made)
+    assert hub.asked("GET", "/cdn/")[-1].headers["range"].startswith("bytes=")
+
+
+def test_a_killed_pull_goes_on(hub: LocalHub, made: Path, tmp_path: Path) -> None:
+    import threading
+
+    sent = threading.Event()
+
+    def halves() -> Iterator[bytes]:
+        yield WEIGHTS[:200_000]
+        sent.wait(60)
+
+    hub.plant("GET", "/cdn/", halves, times=1)
+    command = [sys.executable, "-m", "workbench", "pull", "me/nano"]
+    environment = hub.environment(tmp_path, SECRET)
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        part = Path(".nano.partial/model.safetensors")
+        while running.poll() is None and not (part.is_file() and part.stat().st_size >= 8192):
+            sent.wait(0.02)
+        running.kill()
+    sent.set()
+    there = part.stat().st_size
+    assert not Path("nano").exists()
+    assert run(hub, tmp_path, "me/nano").returncode == 0
+    assert contents(Path("nano")) == contents(made)
+    assert hub.asked("GET", "/cdn/")[-1].headers["range"] == f"bytes={there}-"
+
+
+def test_two_pulls_at_a_time(hub: LocalHub, made: Path) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(2) as pool:
+        assert {artifact.name for artifact in pool.map(pull, [PullRequest("me/nano")] * 2)} == {"int8"}
+    assert contents(Path("nano")) == contents(made)
+    assert len(hub.asked("GET", "/cdn/")) == 1
 
 
 def run(hub: LocalHub, tmp_path: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:

@@ -156,8 +156,8 @@ def _make(package: _Package, final: Path, request: PullRequest, listener: Listen
     """Fill a folder beside the final one and let it take the name."""
     key = f"{package.listing.name}@{package.listing.commit}/{package.recipe}"
     with staged(final, key, kept=(DisconnectedError, PrerequisiteError)) as stage:
-        if stage.folder.is_symlink():
-            raise WorkbenchError(f"{stage.folder} is a link; remove it")
+        if any(path.is_symlink() for path in (stage.folder, *stage.folder.rglob("*"))):
+            raise WorkbenchError(f"{stage.folder} holds links, which no pull makes; remove it and run again")
         if not stage.journal.entries:
             stage.journal.add({"begun": package.listing.commit})  # from here on there is something to keep
         with _user_errors(request):
