@@ -134,6 +134,12 @@ def test_packages_side_by_side(hub: LocalHub, tmp_path: Path) -> None:
     assert len(hub.asked("GET", "/cdn/")) == 1
 
 
+def test_a_recipe_that_a_repository_does_not_hold(hub: LocalHub, made: Path) -> None:
+    with pytest.raises(ArtifactError, match="holds int8 and nothing else; leave out --recipe"):
+        pull(PullRequest("me/nano", recipe="int4"))
+    assert pull(PullRequest("me/nano", recipe="int8")).path == Path("nano")
+
+
 def test_what_is_there_already_is_not_fetched_again(hub: LocalHub, made: Path) -> None:
     pull(PullRequest("me/nano"))
     asked, heard = len(hub.requests), Notes()

@@ -66,7 +66,10 @@ class PullRequest:
 
 @dataclass(frozen=True)
 class _Package:
-    """One package of a listing: its recipe (``""`` where the repository is one package) and the prefix of its paths."""
+    """One package of a listing: its recipe (``""`` where anything will do) and the prefix of its paths.
+
+    Where the repository is one package, the prefix is ``""``; else it shares the repository with others.
+    """
 
     listing: Listing
     recipe: str
@@ -74,7 +77,13 @@ class _Package:
 
     @property
     def title(self) -> str:
-        return f"{self.recipe} of {self.listing.name}" if self.recipe else self.listing.name
+        return f"{self.recipe} of {self.listing.name}" if self.prefix else self.listing.name
+
+    @property
+    def folder(self) -> Path:
+        """What its folder is called if nobody says."""
+        name = self.listing.name.partition("/")[2]
+        return Path(f"{name}-{self.recipe}" if self.prefix else name)
 
 
 def pull(request: PullRequest, listener: Listener = SILENT) -> Artifact:
@@ -96,7 +105,7 @@ def pull(request: PullRequest, listener: Listener = SILENT) -> Artifact:
     with _user_errors(request):
         listing = list_repository(request.repository, request.revision)
     package = _chosen(listing, request.recipe)
-    final = request.to or Path("-".join(filter(None, (listing.name.partition("/")[2], package.recipe))))
+    final = request.to or package.folder
     _check_place(final)
     listener.step(f"Pull {package.title} at {listing.commit[:12]} to {final}")
     with locked(final, listener.note):
@@ -114,7 +123,7 @@ def _chosen(listing: Listing, recipe: str | None) -> _Package:
     if not found:
         raise ArtifactError(f"{listing.name} holds no package (no {MANIFEST}); was it made by workbench push?")
     if WHOLE in found:
-        return _Package(listing, WHOLE, "")
+        return _Package(listing, recipe or "", "")
     if recipe is None and len(found) > 1:
         raise WorkbenchError(f"{listing.name} holds several packages; choose one with --recipe: {', '.join(found)}")
     chosen = recipe or next(iter(found))
@@ -190,8 +199,8 @@ def _progress(listener: Listener, before: int, total: int) -> Callable[[int], No
 
 def _note_others(package: _Package, ours: set[str], listener: Listener) -> None:
     """Say how much of the repository is left where it is."""
-    shared = package.recipe != WHOLE
-    prefixes = tuple(packages_in(package.listing.files).values()) if shared else ()
+    shared = bool(package.prefix)
+    prefixes = tuple(packages_in(package.listing.files).values())
     others = [
         path
         for path in package.listing.files.keys() - ours

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from workbench.artifact import FileEntry, Manifest
 from workbench.errors import ArtifactError, VerificationError
-from workbench.hub_layout import WHOLE, place
+from workbench.hub_layout import place
 from workbench.hub_listing import Listing
 from workbench.package_files import MANIFEST, UNLISTED
 from workbench.untrusted_manifest import MOST_BYTES, read_manifest
@@ -57,8 +57,8 @@ def files_of(listing: Listing, recipe: str, prefix: str, manifest_file: Path) ->
 
     Args:
         listing: of the repository.
-        recipe: the package's, ``""`` where the repository is one package.
-        prefix: of the package's paths.
+        recipe: the package's, ``""`` where any will do.
+        prefix: of the package's paths, ``""`` where the repository is one package.
         manifest_file: the manifest as it was fetched.
 
     Raises:
@@ -66,15 +66,17 @@ def files_of(listing: Listing, recipe: str, prefix: str, manifest_file: Path) ->
         VerificationError: manifest and listing do not say the same.
     """
     manifest = _read(manifest_file, f"{prefix}{MANIFEST} of {listing.name}")
-    if recipe not in (WHOLE, manifest.name):
+    if prefix and recipe != manifest.name:
         raise VerificationError(f"{prefix}{MANIFEST} of {listing.name} is not of {recipe}; do not use it")
-    found = [_listed(listing, _path(manifest, recipe, entry.path), entry) for entry in manifest.files]
+    if recipe not in ("", manifest.name):
+        raise ArtifactError(f"{listing.name} holds {manifest.name} and nothing else; leave out --recipe")
+    found = [_listed(listing, _path(manifest, prefix, entry.path), entry) for entry in manifest.files]
     found += _covers(listing, prefix)
     return tuple(sorted(found, key=lambda file: (file.size, file.name)))
 
 
-def _path(manifest: Manifest, recipe: str, name: str) -> str:
-    return name if recipe == WHOLE else place(manifest.format, recipe, name)
+def _path(manifest: Manifest, prefix: str, name: str) -> str:
+    return place(manifest.format, manifest.name, name) if prefix else name
 
 
 def _listed(listing: Listing, path: str, entry: FileEntry) -> PulledFile:
