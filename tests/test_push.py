@@ -1,150 +1,191 @@
-"""Uploads by the Hub's own client to a local server, and what is not uploaded."""
+"""Uploads by the Hub's own client to a local Hub: what arrives, what is not sent twice, what is refused."""
 
 from __future__ import annotations
 
-import dataclasses
-import os
+import shutil
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hub_upload_server import COMMIT, UploadHub
-from test_artifact import make
+from packages_made import changed, files_of, made_package
+from pushing import TOKEN, head, send, there, writable_hub
 
-from workbench.artifact import open_artifact, write_manifest
-from workbench.errors import ArtifactError, WorkbenchError
-from workbench.push import PushRequest, objection, push
+from workbench.errors import WorkbenchError
 
 
 @pytest.fixture
-def hub() -> Iterator[UploadHub]:
-    with UploadHub("secret") as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+def hub(monkeypatch, tmp_path):
+    with writable_hub(monkeypatch, tmp_path) as server:
         yield server
-        server.shutdown()
 
 
 @pytest.fixture
-def folder(tmp_path) -> Path:
-    make(tmp_path / "q4")
-    (tmp_path / "q4" / "left-behind.tmp").write_text("not of the artifact")
-    return tmp_path / "q4"
+def q4(tmp_path) -> Path:
+    return made_package(tmp_path / "built" / "q4")
 
 
-def change(folder: Path, **fields) -> Path:
-    write_manifest(folder, dataclasses.replace(open_artifact(folder).manifest, **fields))
-    return folder
+@pytest.fixture
+def q8(tmp_path) -> Path:
+    return made_package(tmp_path / "built" / "q8", "q8")
 
 
-REFUTED = {"verdict": "refuted", "reason": "with 95% confidence it loses at least 8.0 points"}
+@pytest.fixture
+def int8(tmp_path) -> Path:
+    return made_package(tmp_path / "built" / "int8", "int8", "int8")
 
 
-def run(hub: UploadHub | str, tmp_path: Path, *arguments, token: str = "secret") -> subprocess.CompletedProcess[str]:
-    """As a user types it: the Hub's address is read when its client is imported."""
-    address = hub if isinstance(hub, str) else hub.address
-    environment = {**os.environ, "HF_ENDPOINT": address, "HF_TOKEN": token, "HF_HOME": str(tmp_path / "hf")}
-    environment = {**environment, "HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0"}
-    return subprocess.run(
-        [sys.executable, "-m", "workbench", "push", *map(str, arguments)],
-        capture_output=True, text=True, check=False, env=environment, timeout=120,
-    )  # fmt: skip
+def test_a_package_lies_at_the_root_as_in_its_folder(hub, int8, tmp_path):
+    (done,), heard = send(int8, "me/nano", out=tmp_path)
+    assert there(hub, "me/nano") == files_of(int8)
+    assert done.is_new
+    assert done.commit == head(hub, "me/nano")
+    assert f"written by commit {done.commit}" in heard.text
+    assert hub.repository("me/nano").private
 
 
-def refused(done: subprocess.CompletedProcess[str], *parts: str) -> None:
-    assert done.returncode == 2, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    for part in parts:
-        assert part in done.stderr
+def test_gguf_packages_lie_side_by_side(hub, q4, q8, tmp_path):
+    send(q4, q8, "me/nano-gguf", out=tmp_path)
+    found = there(hub, "me/nano-gguf")
+    assert len(hub.repository("me/nano-gguf").history()) == 2  # the Hub's own, and one of ours
+    assert {"sqlcoder-nano.q4.gguf", "sqlcoder-nano.q8.gguf", "q4/manifest.json", "q8/manifest.json"} <= set(found)
+    assert {"README.md", "LICENSE", "template", "params", "q4/README.md", "q4/.eval_results/q4.yaml"} <= set(found)
+    assert {".eval_results/q4.q4.yaml", ".eval_results/q8.q8.yaml"} <= set(found)
+    card = found["README.md"].decode()
+    assert "q4" in card
+    assert "q8" in card
 
 
-def test_what_the_manifest_lists_is_uploaded_and_nothing_else(hub, folder, tmp_path):
-    done = run(hub, tmp_path, folder, "--to", "me/nano-gguf")
-    assert done.returncode == 0, done.stderr
-    assert hub.private == {"me/nano-gguf": True}
-    assert set(hub.files) == {"manifest.json", "model.gguf", "sub/manifest.json"}
-    assert hub.files["model.gguf"] == b"weights"
-    assert hub.files["manifest.json"] == (folder / "manifest.json").read_bytes()
-    assert hub.messages == ["q4 of sqlcoder-nano, made by sqlcoder-workbench"]
-    assert f"me/nano-gguf/commit/{COMMIT}" in done.stdout
+def test_a_second_push_does_nothing(hub, q4, q8, tmp_path):
+    (first,), _ = send(q4, q8, "me/nano-gguf", out=tmp_path)
+    hub.requests.clear()
+    (second,), heard = send(q4, q8, "me/nano-gguf", out=tmp_path)
+    assert (second.commit, second.is_new) == (first.commit, False)
+    assert f"already there at commit {first.commit}" in heard.text
+    assert [one.method for one in hub.requests if one.method not in ("GET", "HEAD")] == []
 
 
-def test_what_the_gate_could_not_tell_is_said(hub, folder, tmp_path):
-    change(folder, acceptance={"verdict": "not enough questions", "reason": "8 questions leave much open"})
-    done = run(hub, tmp_path, folder, "--to", "me/nano-gguf")
-    assert done.returncode == 0
-    assert "its accuracy gate: not enough questions: 8 questions leave much open" in done.stdout
+def test_a_package_that_is_pushed_again_replaces_its_own_part_alone(hub, q4, q8, tmp_path):
+    send(q4, q8, "me/nano-gguf", out=tmp_path)
+    hub.repository("me/nano-gguf").put({"notes.txt": b"of the owner"}, "a note")
+    before = there(hub, "me/nano-gguf")
+    shutil.rmtree(q4)
+    made_package(q4, more={"SERVE.md": "new\n"})
+    (q4 / "template").unlink()
+    changed(q4)
+    hub.requests.clear()
+    send(q4, "me/nano-gguf", out=tmp_path)
+    after = there(hub, "me/nano-gguf")
+    assert set(before) - set(after) == {"q4/template"}
+    assert set(after) - set(before) == {"q4/SERVE.md"}
+    differing = {name for name in set(before) & set(after) if before[name] != after[name]}
+    assert {"q4/manifest.json", "q4/provenance.intoto.json"} <= differing <= {
+        "q4/manifest.json", "q4/provenance.intoto.json", "README.md",
+    }  # fmt: skip
+    assert not hub.asked("PUT")  # the weights are there
 
 
-def test_a_public_repository_that_is_there_already(hub, folder, tmp_path):
-    assert run(hub, tmp_path, folder, "--to", "me/nano-gguf", "--public").returncode == 0
-    assert hub.private == {"me/nano-gguf": False}
-    hub.files.clear()
-    assert run(hub, tmp_path, folder, "--to", "me/nano-gguf").returncode == 0
-    assert len(hub.files) == 3
+def test_another_package_at_the_root_takes_the_place_of_the_first(hub, int8, tmp_path):
+    send(int8, "me/nano", out=tmp_path)
+    other = made_package(tmp_path / "built" / "int8-rows", "int8-rows", "int8")
+    send(other, "me/nano", out=tmp_path)
+    assert there(hub, "me/nano") == files_of(other)
 
 
-def test_a_refuted_artifact_is_refused_without_force(hub, folder, tmp_path):
-    change(folder, acceptance=REFUTED)
-    done = run(hub, tmp_path, folder, "--to", "me/nano-gguf")
-    refused(done, "was refuted by its accuracy gate", "loses at least 8.0 points", "--force")
-    assert hub.private == {}
-    forced = run(hub, tmp_path, folder, "--to", "me/nano-gguf", "--force")
-    assert forced.returncode == 0, forced.stderr
-    assert "uploaded by --force: it was refuted" in forced.stdout
-    assert len(hub.files) == 3
+def test_a_branch_is_made_and_main_stays(hub, int8, tmp_path):
+    send(int8, "me/nano", out=tmp_path)
+    before = head(hub, "me/nano")
+    changed(int8, details={"new": True})
+    (done,), _ = send(int8, "me/nano", out=tmp_path, revision="next")
+    assert head(hub, "me/nano") == before
+    assert head(hub, "me/nano", "next") == done.commit
 
 
-def test_what_does_not_conform_is_refused(folder):
-    change(folder, conformance={"passed": False})
-    with pytest.raises(ArtifactError, match=r"does not compute what its source computes.*--force"):
-        push(PushRequest(folder, "me/nano-gguf"))
+def test_a_pull_request_is_opened_once(hub, int8, tmp_path):
+    (first,), heard = send(int8, "me/nano", out=tmp_path, create_pr=True)
+    assert first.is_proposed
+    assert "/discussions/" in first.url
+    assert "manifest.json" not in there(hub, "me/nano")
+    (second,), heard = send(int8, "me/nano", out=tmp_path, create_pr=True)
+    assert (second.commit, second.url, second.is_new) == (first.commit, first.url, False)
+    assert "already proposed" in heard.text
 
 
-@pytest.mark.parametrize(
-    ("fields", "objected"),
-    [
-        ({}, False),
-        ({"conformance": {"passed": True}}, False),
-        ({"acceptance": {"verdict": "proved"}}, False),
-        ({"acceptance": {"verdict": "not enough questions"}}, False),
-        ({"acceptance": REFUTED}, True),
-        ({"conformance": {"passed": False}}, True),
-    ],
-)
-def test_what_speaks_against_an_artifact(folder, fields, objected):
-    assert (objection(open_artifact(change(folder, **fields))) is not None) == objected
+def test_each_format_has_its_repository_in_a_collection(hub, q4, q8, int8, tmp_path):
+    for _ in range(2):
+        done, _ = send(q4, int8, q8, "me/nano", out=tmp_path, collection="SQLCoder nano")
+    assert [one.repository for one in done] == ["me/nano-gguf", "me/nano-int8"]
+    (collection,) = hub.collections.values()
+    assert collection["title"] == "SQLCoder nano"
+    assert [item["id"] for item in collection["items"]] == ["me/nano-gguf", "me/nano-int8"]
+
+
+def test_a_dry_run_writes_nothing(hub, q4, tmp_path):
+    done, heard = send(q4, "me/nano-gguf", out=tmp_path, dry_run=True)
+    assert done == []
+    assert not hub.repositories
+    assert not [one for one in hub.requests if one.method not in ("GET", "HEAD")]
+    assert ("sqlcoder-nano.q4.gguf", "send") in [(name, what) for name, _, what in heard.rows]
+    assert "nothing was sent" in heard.text
+
+
+def test_a_dry_run_without_a_network(hub, q4, tmp_path, monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:1")
+    _, heard = send(q4, "me/nano-gguf", out=tmp_path, dry_run=True)
+    assert "the Hub cannot be reached" in heard.text
+    assert len(heard.rows) > 5
 
 
 @pytest.mark.parametrize("name", ["nano", "me/nano/gguf", "", "me/", "https://huggingface.co/me/nano"])
-def test_what_is_no_repository(folder, name):
+def test_what_is_no_repository(q4, name, tmp_path):
     with pytest.raises(WorkbenchError, match="OWNER/NAME"):
-        push(PushRequest(folder, name))
+        send(q4, name, out=tmp_path)
 
 
-def test_what_is_no_artifact(tmp_path):
-    with pytest.raises(ArtifactError, match="build it first"):
-        push(PushRequest(tmp_path, "me/nano"))
+def test_what_cannot_lie_together(hub, q4, q8, int8, tmp_path):
+    with pytest.raises(WorkbenchError, match=r"only GGUF packages can lie side by side.*--collection"):
+        send(q4, int8, "me/nano", out=tmp_path)
+    with pytest.raises(WorkbenchError, match="given twice"):
+        send(q4, q4, "me/nano", out=tmp_path)
+    other = made_package(tmp_path / "other", "q8", model="another")
+    with pytest.raises(WorkbenchError, match="different models"):
+        send(q4, other, "me/nano", out=tmp_path)
+    same = made_package(tmp_path / "q4-again", "q5", more={"sqlcoder-nano.q4.gguf": "x"})
+    with pytest.raises(WorkbenchError, match="several packages"):
+        send(q4, same, "me/nano", out=tmp_path)
+    assert not hub.repositories
 
 
-def test_a_token_that_may_not_write(hub, folder, tmp_path):
-    refused(run(hub, tmp_path, folder, "--to", "me/nano", token="other"), "hf auth login")
-    assert hub.files == {}
+def test_what_cannot_lie_where_others_do(hub, q4, int8, tmp_path):
+    send(q4, "me/gguf", out=tmp_path)
+    send(int8, "me/int8", out=tmp_path)
+    with pytest.raises(WorkbenchError, match="such as me/int8-gguf"):
+        send(q4, "me/int8", out=tmp_path)
+    with pytest.raises(WorkbenchError, match="such as me/gguf-int8"):
+        send(int8, "me/gguf", out=tmp_path)
+    other = made_package(tmp_path / "other", "q8", model="another")
+    with pytest.raises(WorkbenchError, match="me/gguf holds sqlcoder-nano, and q8 is of another"):
+        send(other, "me/gguf", out=tmp_path)
 
 
-def test_no_token(hub, folder, tmp_path):
-    refused(run(hub, tmp_path, folder, "--to", "me/nano", token=""), "hf auth login")
+def test_a_strangers_manifest_beside_ours_is_left_out(hub, q4, tmp_path):
+    hub.add_repository(
+        "me/nano-gguf", {"q8/manifest.json": b'{"files": [[[[', "q2/manifest.json": b"{}", "x.bin": b"x"}
+    )
+    _, heard = send(q4, "me/nano-gguf", out=tmp_path)
+    assert "q8/manifest.json of me/nano-gguf is no manifest" in heard.text
+    assert {"q8/manifest.json", "q2/manifest.json", "x.bin", "q4/manifest.json"} <= set(there(hub, "me/nano-gguf"))
 
 
-def test_an_upload_that_breaks_off_goes_on_from_there(hub, folder, tmp_path):
-    hub.broken = True
-    refused(run(hub, tmp_path, folder, "--to", "me/nano"), "run again")
-    assert hub.files == {}
-    hub.broken = False
-    assert run(hub, tmp_path, folder, "--to", "me/nano").returncode == 0
-
-
-def test_no_connection(folder, tmp_path):
-    refused(run("http://127.0.0.1:1", tmp_path, folder, "--to", "me/nano"), "connection to the Hub broke off")
+def test_as_a_user_types_it(hub, q4, q8, tmp_path):
+    typed = ["push", str(q4), str(q8), "me/nano-gguf", "--public", "--out", str(tmp_path)]
+    done = subprocess.run(
+        [sys.executable, "-m", "workbench", *typed],
+        capture_output=True, text=True, check=False, timeout=120, env=hub.environment(tmp_path, TOKEN),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "written by commit" in done.stdout
+    assert not hub.repository("me/nano-gguf").private
+    assert TOKEN not in done.stdout + done.stderr

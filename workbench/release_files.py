@@ -22,7 +22,7 @@ from workbench.artifact import Artifact, open_artifact, sha256_file
 from workbench.errors import ArtifactError, WorkbenchError
 from workbench.package_files import BOM, CARD, LICENCE, MANIFEST, NOTICE, PROVENANCE, SIGNATURE
 from workbench.package_results import REPORTS
-from workbench.push import objection
+from workbench.push_checks import objection
 from workbench.secret_scan import scan_file
 from workbench.sizes import size_text
 

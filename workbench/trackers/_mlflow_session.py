@@ -58,6 +58,11 @@ def is_server(uri: str) -> bool:
     return uri.startswith(("http://", "https://"))
 
 
+def is_there(uri: str) -> bool:
+    """Whether a store can be there: a SQLite file that is not would be made by asking."""
+    return not uri.startswith("sqlite:///") or Path(uri.removeprefix("sqlite:///")).is_file()
+
+
 def public_uri(text: str) -> str:
     """A URI, or a sentence with URIs in it, without user names, passwords, query strings and MLflow's own tokens."""
     public = without_login(text)

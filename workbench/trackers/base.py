@@ -8,6 +8,7 @@ filled from it.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -159,6 +160,29 @@ class TrackingReceipt:
     versions: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class TrackedArtifact:
+    """An artifact whose runs are looked for.
+
+    Attributes:
+        model: name of the registered model, e.g. ``sqlcoder-nano``.
+        recipe: which artifact.
+        build_key: equal keys mean equal artifacts.
+    """
+
+    model: str
+    recipe: str
+    build_key: str
+
+
+@dataclass(frozen=True)
+class TrackedOrigin:
+    """The run that an artifact came out of, as others may be told of it: names and ids, no address."""
+
+    experiment: str
+    run_id: str
+
+
 class Tracker(ABC):
     """An experiment tracker.
 
@@ -186,4 +210,37 @@ class Tracker(ABC):
 
         Raises:
             WorkbenchError: the store cannot be reached or written; the message says how to go on.
+        """
+
+    @abstractmethod
+    def find_run(self, artifact: TrackedArtifact, tracking_uri: str | None, store: Path) -> TrackedOrigin | None:
+        """The newest run of an artifact; ``None`` where there is no store, or none of its runs in it.
+
+        Args:
+            artifact: whose.
+            tracking_uri: as for ``log_build``.
+            store: likewise.
+
+        Raises:
+            WorkbenchError: the store cannot be reached or read.
+        """
+
+    @abstractmethod
+    def tag_published(
+        self, artifact: TrackedArtifact, tags: Mapping[str, str], tracking_uri: str | None, store: Path, known: str = ""
+    ) -> list[str]:
+        """Put tags on an artifact's newest run and on its versions in the registry.
+
+        Args:
+            artifact: whose.
+            tags: by name; a tag that is there already is replaced.
+            tracking_uri: as for ``log_build``.
+            store: likewise.
+            known: name of one of the tags; what bears it with this value already is left as it is. Empty for none.
+
+        Returns:
+            What was tagged, in words.
+
+        Raises:
+            WorkbenchError: the store cannot be reached or written.
         """

@@ -15,10 +15,12 @@ folder clears away what was left unfinished and records anew. See the runs with:
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench.errors import WorkbenchError
+from workbench.trackers._mlflow_published import newest_run, tag
 from workbench.trackers._mlflow_registry import Registry
 from workbench.trackers._mlflow_run import NOTE_TAG, clear_unfinished, log, started, supersede, upload_weights
 from workbench.trackers._mlflow_session import (
@@ -27,6 +29,7 @@ from workbench.trackers._mlflow_session import (
     connect,
     files_of,
     is_server,
+    is_there,
     local_uri,
     public_uri,
     quiet,
@@ -35,7 +38,7 @@ from workbench.trackers._mlflow_session import (
     user_errors,
 )
 from workbench.trackers._mlflow_view import VIEW_TAG, compare_page, latest_variants, model_page, runs_page, view_state
-from workbench.trackers.base import TrackedBuild, TrackedRun, Tracker, TrackingReceipt
+from workbench.trackers.base import TrackedArtifact, TrackedBuild, TrackedOrigin, TrackedRun, Tracker, TrackingReceipt
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -68,6 +71,24 @@ class MlflowTracker(Tracker):
                     registry.choose(build.choice)
             supersede(client, experiment, build.recording, {parent, *children})
         return _receipt(uri, registry, parent, children)
+
+    def find_run(self, artifact: TrackedArtifact, tracking_uri: str | None, store: Path) -> TrackedOrigin | None:
+        """The newest run of an artifact; see the base class."""
+        uri = resolve_uri(tracking_uri, store)
+        if not is_there(uri):
+            return None
+        with quiet(), user_errors(uri, store, "tell the artifact's run"):
+            return newest_run(connect(uri), artifact)
+
+    def tag_published(
+        self, artifact: TrackedArtifact, tags: Mapping[str, str], tracking_uri: str | None, store: Path, known: str = ""
+    ) -> list[str]:
+        """Tags on an artifact's newest run and its versions; see the base class."""
+        uri = resolve_uri(tracking_uri, store)
+        if not is_there(uri):
+            return []
+        with quiet(), user_errors(uri, store, "take the tags"), speaking_to(uri):
+            return tag(connect(uri), artifact, tags, known)
 
 
 TRACKER = MlflowTracker()
