@@ -3,8 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from workbench.card_facts import MOST_CHARACTERS, plain
 from workbench.card_markdown import Markdown, code, inline, link, markdown_table, strong
+from workbench.plain_text import MOST_CHARACTERS, plain
 from workbench.tables import Table
 
 MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from test_card import HOSTILE, hostile_manifest
 
 from workbench.card import card_files, repository_card
-from workbench.card_facts import Licence, plain, read_facts
+from workbench.card_facts import Licence, read_facts
 from workbench.card_metadata import HUB_LICENCES, dataset_id, front_matter, licence_fields, slug
 from workbench.measure import Score
 from workbench.package_files import check_names
+from workbench.plain_text import plain
 from workbench.report import SetScores
 
 # What huggingface.co/docs/hub/model-cards and /repositories-licenses ask, and /api/validate-yaml answers with a 400 to.
@@ -58,7 +59,7 @@ def test_the_model_index_holds_every_set_with_its_interval(tmp_path):
     heldout, unseen = data.eval_results
     assert (heldout.metric_value, unseen.metric_value) == (90.0, 7.5)
     assert heldout.metric_args["interval_95"] == [82.56, 94.48]
-    assert heldout.dataset_args == {"sha256": "e" * 64}
+    assert heldout.metric_args["question_set_sha256"] == "e" * 64
     assert heldout.dataset_name == "heldout (bundled with the SQLCoder workbench, not on the Hub)"
     assert unseen.dataset_name == "unseen (the publisher's own, not on the Hub)"
 
@@ -125,8 +126,24 @@ def test_eval_results_say_what_was_asked_and_how_sure_it_is(tmp_path):
 
 def test_each_way_of_asking_is_an_entry(tmp_path):
     made = with_results(tmp_path, own_report(), own_report("rtx4090", here=False, beams=1))
-    found = parse_eval_result_entries(yaml.safe_load(card_files(made)[".eval_results/heldout.yaml"]))
+    files = card_files(made)
+    found = parse_eval_result_entries(yaml.safe_load(files[".eval_results/heldout.yaml"]))
     assert ["beam search with 4" in found[0].notes, "greedy" in found[1].notes] == [True, True]
+    names = [result.metric_name for result in check_front_matter(files["README.md"]).eval_results]
+    assert len(set(names)) == 2 and sum("greedy" in name for name in names) == 2
+
+
+def test_other_questions_under_the_same_name_are_not_mistaken(tmp_path):
+    other = ({"name": "heldout", "questions": 100, "digest": "9" * 64, "source": "bundled"},)
+    made = with_results(tmp_path, own_report(), own_report("rtx4090", here=False, question_sets=other))
+    files = card_files(made)
+    first, second = parse_eval_result_entries(yaml.safe_load(files[".eval_results/heldout.yaml"]))
+    assert "e" * 64 in first.notes and "9" * 64 in second.notes
+    digests = [
+        result.metric_args["question_set_sha256"] for result in check_front_matter(files["README.md"]).eval_results
+    ]
+    assert set(digests) == {"e" * 64, "f" * 64, "9" * 64, "not recorded"}
+    assert files["README.md"].count("| heldout | 100 | bundled | `" + "9" * 64) == 1
 
 
 def test_questions_that_cannot_be_answered_are_told_apart(tmp_path):
@@ -165,9 +182,10 @@ def test_any_name_makes_valid_yaml(text):
     check_front_matter(f"---\n{front_matter([facts], plain(text))}\n---\n\n# A card\n")
 
 
-@given(st.text())
+@given(st.text() | st.sampled_from(["a.git", "a..-b", "--", "." * 99, "a" * 200, "con"]))
 def test_any_question_set_has_an_id_the_hub_takes(text):
     validate_repo_id(dataset_id(text))
+    assert text == slug(text) or dataset_id(text) != dataset_id(slug(text))
     assert slug(slug(text)) == slug(text)
 
 

@@ -108,11 +108,11 @@ def _repository_name(facts: Facts) -> str | None:
 
 def _shared(facts: Facts) -> dict[str, Any]:
     """What both kinds of cards show."""
-    sets = facts.question_sets.values()
+    sets = facts.question_sets
     return {
         "source": source_text(facts),
         "licence": licence_text(facts),
-        "question_sets": list(sets),
+        "question_sets": sets,
         "bundled_questions": any(one.bundled for one in sets),
         "is_bundled_model": facts.source.id == MODEL_NAME,
         "elsewhere": any(not report.profile_is_here for report in facts.reports),

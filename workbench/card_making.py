@@ -14,9 +14,10 @@ from typing import Any
 
 import workbench.formats
 from workbench import plugins
-from workbench.card_facts import Facts, plain
+from workbench.card_facts import Facts
 from workbench.card_markdown import Markdown, code, inline, link
 from workbench.catalog import get_format
+from workbench.plain_text import plain
 from workbench.sizes import size_text
 from workbench.tables import Table
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from workbench.card_facts import plain
+from workbench.plain_text import plain
 from workbench.tables import DASH, Table
 
 if TYPE_CHECKING:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.artifact import sha256_json
 from workbench.card_facts import Facts, Licence
+from workbench.card_records import QuestionSetFacts
 from workbench.card_results import Scoring, scorings
 from workbench.measure import Score
 from workbench.package_files import EVAL_RESULTS, check_name
@@ -105,7 +106,7 @@ def licence_fields(licence: Licence) -> dict[str, Any]:
 
 def slug(text: str) -> str:
     """Letters, digits, ``.``, ``_`` and single ``-`` of a text: fit for a file's name, a tag and a Hub id."""
-    return re.sub(r"[^A-Za-z0-9._]+|\.{2,}", "-", text)[:64].strip("-._")
+    return re.sub(r"(?:[^A-Za-z0-9._]|\.{2,})+", "-", text)[:64].strip("-._")
 
 
 def _tags(facts: Sequence[Facts]) -> list[str]:
@@ -118,28 +119,28 @@ def _eval_results(facts: Facts, several: bool) -> list[EvalResult]:
     """Overall accuracy on each question set, as ``model-index`` wants it; a metric for each way it was asked."""
     from huggingface_hub import EvalResult
 
-    page = facts.package.hub_id
+    page, told = facts.package.hub_id, scorings(facts)
     return [
         EvalResult(
             task_type=TASK,
             task_name="Text to SQL",
             dataset_type=dataset_id(set_name),
-            dataset_name=_dataset_name(facts, set_name),
-            dataset_args={"sha256": _digest(facts, set_name)},
+            dataset_name=_dataset_name(scoring.asked(set_name)),
             metric_type="accuracy",
-            metric_name=_metric_name(facts, scoring, score, several),
+            metric_name=_metric_name(facts if several else None, scoring if len(told) > 1 else None, score),
             metric_value=percent(score.value),
             metric_args={
                 "correct": score.correct,
                 "questions": score.total,
                 "interval_95": [percent(bound) for bound in score.interval],
+                "question_set_sha256": scoring.asked(set_name).digest,
                 "beams": scoring.report.beams,
                 "engine": scoring.report.artifact.runtime,
             },
             source_name="Self-reported, see the card" if page else None,
             source_url=f"https://huggingface.co/{page}" if page else None,
         )
-        for scoring in scorings(facts)
+        for scoring in told
         for set_name, score in _overall(scoring)
     ]
 
@@ -154,24 +155,28 @@ def percent(share: float) -> float:
 
 
 def dataset_id(question_set: str) -> str:
-    """How a question set is called where the Hub wants a data set's id; see above."""
-    return f"{WORKBENCH}/{slug(question_set) or 'questions'}"
+    """How a question set is called where the Hub wants a data set's id, see above; other names have other ids."""
+    name = slug(question_set)
+    if not name or name != question_set or name.endswith(".git"):
+        name = f"{name}-{_mark(question_set)}".lstrip("-")
+    return f"{WORKBENCH}/{name}"
 
 
-def _digest(facts: Facts, question_set: str) -> str:
-    found = facts.question_sets.get(question_set)
-    return found.digest if found else "not recorded"
+def _mark(text: str) -> str:
+    """Tells names apart that look alike once they are slugs."""
+    return sha256_json(text)[:8]
 
 
-def _dataset_name(facts: Facts, question_set: str) -> str:
-    found = facts.question_sets.get(question_set)
-    kind = "bundled with the SQLCoder workbench" if found and found.bundled else "the publisher's own"
-    return f"{question_set} ({kind}, not on the Hub)"
+def _dataset_name(asked: QuestionSetFacts) -> str:
+    kind = "bundled with the SQLCoder workbench" if asked.bundled else "the publisher's own"
+    return f"{asked.name} ({kind}, not on the Hub)"
 
 
-def _metric_name(facts: Facts, scoring: Scoring, score: Score, several: bool) -> str:
+def _metric_name(facts: Facts | None, scoring: Scoring | None, score: Score) -> str:
+    """What was counted, and of which package and how it was asked where there are several."""
     what = "Execution accuracy, strict" if score.name == MAIN_SCORE else "Unanswerable questions rightly declined"
-    return f"{what}, {facts.name}" if several else what
+    recipe = f", {facts.name}" if facts else ""
+    return f"{what}{recipe}{f' ({scoring.conditions()})' if scoring else ''}"
 
 
 def eval_results_files(facts: Facts) -> dict[str, str]:
@@ -218,11 +223,12 @@ def _date(made_at: str) -> str | None:
 
 def _notes(facts: Facts, scoring: Scoring, set_name: str, score: Score) -> str:
     low, high = (percent(bound) for bound in score.interval)
+    asked = scoring.asked(set_name)
     what = "questions answered right" if score.name == MAIN_SCORE else "unanswerable questions rightly declined"
     return (
         f"Percentage of {what}: {score.correct} of {score.total}, 95% interval {low} to {high} (Wilson). SQL was run "
         f"on PostgreSQL and its result compared strictly. Recipe {facts.name}; {scoring.conditions()}. Question set "
-        f"{_dataset_name(facts, set_name)}, sha256 {_digest(facts, set_name)}. Self-reported, not verified."
+        f"{_dataset_name(asked)}, sha256 {asked.digest}. Self-reported, not verified."
     )
 
 
@@ -235,5 +241,5 @@ def _file_name(question_set: str, taken: dict[str, Any]) -> str:
     except ValueError:
         plain = ""
     if not plain or name in taken:
-        name = f"{EVAL_RESULTS}/{plain or 'set'}-{sha256_json(question_set)[:12]}.yaml"
+        name = f"{EVAL_RESULTS}/{plain or 'set'}-{_mark(question_set)}.yaml"
     return name

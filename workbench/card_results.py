@@ -13,8 +13,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from workbench.card_facts import Divergence, Facts, Part, ReportFacts, SetFacts
+from workbench.card_facts import Facts
 from workbench.card_markdown import Markdown, code, inline
+from workbench.card_records import Divergence, Part, QuestionSetFacts, ReportFacts, SetFacts
 from workbench.flip_tables import noise_text
 from workbench.measure import Measurement, Score
 from workbench.sizes import size_text
@@ -52,6 +53,11 @@ class Scoring:
         """With at least one question."""
         return tuple(one for one in self.report.artifact.sets if one.overall)
 
+    def asked(self, name: str) -> QuestionSetFacts:
+        """The question set of a name, as it was then."""
+        unknown = QuestionSetFacts(name=name, questions=0, digest="not recorded")
+        return next((one for one in self.report.question_sets if one.name == name), unknown)
+
     def conditions(self) -> str:
         """How and where the answers were made."""
         report = self.report
@@ -66,8 +72,8 @@ def scorings(facts: Facts) -> list[Scoring]:
     for report in facts.reports:
         if any(one.overall for one in report.artifact.sets):
             own = report.artifact
-            key = (report.beams, report.context, report.prompt, report.machine, own.runtime, own.device, own.sets)
-            found.setdefault(repr((key, report.reference)), []).append(report)
+            how = (report.beams, report.context, report.prompt, report.machine, own.runtime, own.device)
+            found.setdefault(repr((how, report.question_sets, report.reference, own.sets)), []).append(report)
     return [Scoring(tuple(reports)) for reports in found.values()]
 
 

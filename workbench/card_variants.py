@@ -13,8 +13,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from workbench.card_facts import Facts, ReportFacts, SetFacts
+from workbench.card_facts import Facts
 from workbench.card_markdown import Markdown, code, inline
+from workbench.card_records import ReportFacts, SetFacts
 from workbench.card_results import figure_text, scorings
 from workbench.measure import Measurement
 from workbench.sizes import size_text
@@ -32,7 +33,7 @@ def shared_profile(facts: Sequence[Facts]) -> str | None:
 def variant_table(facts: Sequence[Facts]) -> Table:
     """One row per package; ``~`` before what is predicted, a dash where nothing is known."""
     profile = shared_profile(facts)
-    names = list(dict.fromkeys(name for one in facts for name in one.question_sets))
+    names = list(dict.fromkeys(name for one in facts for name in _first_sets(one)))
     header = ("file", "recipe", "bits a weight", "size", *(f"right ({name})" for name in names), "lost, gained")
     speeds = tuple(f"{what} ({profile})" for what in _SPEEDS.values()) if profile else ()
     rows = tuple(_row(one, names, profile) for one in facts)
