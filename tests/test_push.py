@@ -189,3 +189,29 @@ def test_as_a_user_types_it(hub, q4, q8, tmp_path):
     assert "written by commit" in done.stdout
     assert not hub.repository("me/nano-gguf").private
     assert TOKEN not in done.stdout + done.stderr
+
+
+def test_the_token_travels_in_one_header_and_nowhere_else(hub, q4, int8, tmp_path):
+    """Planted, then looked for in all that was sent, printed and written, also when things go wrong."""
+    environment = {**hub.environment(tmp_path / "home", TOKEN), "OMP_NUM_THREADS": "1"}
+    hub.fail("POST", "/commit/", 403)
+    printed = ""
+    for folder, repository in ((int8, "me/nano"), (int8, "me/nano"), (q4, "stranger/nano")):
+        done = subprocess.run(
+            [sys.executable, "-m", "workbench", "push", str(folder), repository, "--out", str(tmp_path / "store")],
+            capture_output=True, text=True, check=False, timeout=120, env=environment,
+        )  # fmt: skip
+        printed += done.stdout + done.stderr
+    assert "written by commit" in printed
+    assert "hf auth login" in printed
+    assert TOKEN not in printed
+    for one in hub.requests:
+        assert TOKEN not in one.raw_path + one.query
+        assert TOKEN.encode() not in one.body
+        bearing = {name for name, value in one.headers.items() if TOKEN in value}
+        assert bearing <= ({"authorization"} if one.origin == "hub" else set())
+    written = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert written
+    assert not [file for file in written if TOKEN.encode() in file.read_bytes()]
+    for repository in hub.repositories.values():
+        assert not [one for one in repository.history() if TOKEN in one.title + one.description]

@@ -38,6 +38,13 @@ def test_every_file_of_a_package_is_to_be_sent(folder):
     assert found.contents["LICENSE"].git_id == _git_id(b"the licence\n")
 
 
+def test_the_pointer_of_a_large_file_has_gits_name(folder):
+    found, _ = checked(folder)
+    content = found.contents["LICENSE"]
+    text = f"version https://git-lfs.github.com/spec/v1\noid sha256:{content.sha256}\nsize {content.bytes}\n"
+    assert content.pointer_id == _git_id(text.encode())
+
+
 def _git_id(data: bytes) -> str:
     import subprocess
 

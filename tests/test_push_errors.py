@@ -92,7 +92,7 @@ def test_the_time_that_a_busy_hub_asks_for_is_waited(hub, int8, tmp_path, monkey
     hub.fail("POST", "/commit/", 429, retry_after=17)
     _, heard = send(int8, "me/nano", out=tmp_path)
     assert waited == [17.0]
-    assert "me/nano was not answered for (429); trying again in 17 s, attempt 2 of 5" in heard.text
+    assert "me/nano: the Hub failed (429); trying again in 17 s, attempt 2 of 5" in heard.text
 
 
 def test_what_was_sent_is_not_sent_again(hub, q4, q8, tmp_path):
@@ -135,7 +135,7 @@ def test_a_race_with_another_push_is_decided_anew(hub, q4, q8, tmp_path):
     assert {"q2/manifest.json", "q4/manifest.json", "q8/manifest.json"} <= set(found)
     card = found["README.md"].decode()
     assert all(recipe in card for recipe in ("q2", "q4", "q8"))
-    assert "me/nano-gguf changed meanwhile; trying again" in heard.text
+    assert "me/nano-gguf: somebody else changed it meanwhile; trying again" in heard.text
 
 
 def test_two_at_once(hub, q4, q8, tmp_path):
@@ -223,3 +223,29 @@ def test_the_clients_own_waiting_is_told(hub, int8, tmp_path):
     hub.fail("POST", "/preupload/", 503, times=1)
     _, heard = send(int8, "me/nano", out=tmp_path)
     assert "the Hub is busy or the connection broke; trying again in" in heard.text
+
+
+def test_a_proposal_whose_answer_was_lost_is_not_made_twice(hub, int8, tmp_path):
+    hub.fail("POST", "/commit/", "lost")
+    (done,), _ = send(int8, "me/nano", out=tmp_path, create_pr=True)
+    assert done.is_proposed
+    assert len(hub.repository("me/nano").discussions) == 1
+
+
+def test_a_hub_without_xet_gets_large_files_by_lfs(hub, int8, tmp_path, monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", False)
+    send(int8, "me/nano", out=tmp_path)
+    assert there(hub, "me/nano") == files_of(int8)
+    assert hub.asked("GET", "/xet-write-token/main")
+    assert constants.HF_HUB_DISABLE_XET is False
+
+
+def test_a_commit_that_holds_something_else_is_told(hub, int8, tmp_path, monkeypatch):
+    from huggingface_hub import HfApi
+
+    real = HfApi.create_commit
+    monkeypatch.setattr(HfApi, "create_commit", lambda self, name, found, **more: real(self, name, found[1:], **more))
+    with pytest.raises(WorkbenchError, match=r"does not hold .eval_results/int8.yaml as it was sent"):
+        send(int8, "me/nano", out=tmp_path)

@@ -115,7 +115,7 @@ def is_broken_connection(error: BaseException) -> bool:
     found = cause(error)
     if isinstance(found, (OfflineModeIsEnabled, LocalTokenNotFoundError)) or status_of(error) is not None:
         return False
-    return isinstance(found, (HubError, OSError, json.JSONDecodeError))
+    return isinstance(found, (HubError, OSError, RuntimeError, json.JSONDecodeError))  # RuntimeError: Xet's own
 
 
 def waiting_time(error: BaseException, attempt: int) -> float | None:
@@ -208,8 +208,8 @@ def insisting(work: Callable[[], Done], what: str, listener: Listener, is_reache
             if wait is None or attempt == ATTEMPTS or (not is_reached and is_broken_connection(error)):
                 raise
             attempt += 1
-            reason = "changed meanwhile" if is_conflict(error) else f"was not answered for ({_short(error)})"
-            listener.note(f"{what} {reason}; trying again in {wait:.3g} s, attempt {attempt} of {ATTEMPTS}")
+            reason = "somebody else changed it meanwhile" if is_conflict(error) else f"the Hub failed ({_short(error)})"
+            listener.note(f"{what}: {reason}; trying again in {wait:.3g} s, attempt {attempt} of {ATTEMPTS}")
             pause(wait)
 
 

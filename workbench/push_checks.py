@@ -12,6 +12,7 @@ run left) are refused by their names, and secrets by what the files say (``workb
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import re
 from collections.abc import Iterator
@@ -52,13 +53,16 @@ class Content:
     def git_id(self) -> str:
         """The name that Git gives them: sha1 over their kind, their number and themselves."""
         digest = hashlib.sha1(b"blob %d\0" % self.bytes, usedforsecurity=False)
-        if isinstance(self.source, bytes):
-            digest.update(self.source)
-        else:
-            with self.source.open("rb") as handle:
-                while block := handle.read(1 << 20):
-                    digest.update(block)
+        with io.BytesIO(self.source) if isinstance(self.source, bytes) else self.source.open("rb") as handle:
+            while block := handle.read(1 << 20):
+                digest.update(block)
         return digest.hexdigest()
+
+    @property
+    def pointer_id(self) -> str:
+        """The name that Git gives the pointer that stands for them in Git LFS (git-lfs, docs/spec.md)."""
+        text = f"version https://git-lfs.github.com/spec/v1\noid sha256:{self.sha256}\nsize {self.bytes}\n".encode()
+        return hashlib.sha1(b"blob %d\0" % len(text) + text, usedforsecurity=False).hexdigest()
 
 
 @dataclass(frozen=True)

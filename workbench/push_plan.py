@@ -83,10 +83,12 @@ def plan_push(packages: Sequence[CheckedPackage], state: RepositoryState, listen
 
 
 def is_there(content: Content, remote: RepoFile | None) -> bool:
-    """Whether a file of the repository has these bytes."""
+    """Whether a file of the repository has these bytes; not every Hub tells of a large file that it is one."""
     if remote is None or remote.size != content.bytes:
         return False
-    return remote.lfs.sha256 == content.sha256 if remote.lfs else remote.blob_id == content.git_id
+    if remote.lfs:
+        return bool(remote.lfs.sha256 == content.sha256)
+    return remote.blob_id in (content.git_id, content.pointer_id)
 
 
 def paths_of(manifest: Manifest) -> set[str]:
@@ -133,15 +135,20 @@ def _root(packages: Sequence[CheckedPackage], others: Sequence[Manifest], listen
 def _card(own: Sequence[Manifest], others: Sequence[Manifest], listener: Listener) -> str:
     """The card over all packages; over ours alone, where what others wrote there cannot stand in a card."""
     try:
-        text = repository_card(sorted([*own, *others], key=lambda one: one.name))
-        if not find_secrets(text):
-            return text
+        return _clean_card([*own, *others])
     except ArtifactError:
         if not others:
             raise
     names = ", ".join(one.name for one in others)
-    listener.note(f"the manifests of {names} in the repository cannot be shown; its card leaves them out")
-    return repository_card(sorted(own, key=lambda one: one.name))
+    listener.note(f"what the repository says of {names} cannot stand in a card; its card leaves them out")
+    return _clean_card(own)
+
+
+def _clean_card(manifests: Sequence[Manifest]) -> str:
+    text = repository_card(sorted(manifests, key=lambda one: one.name))
+    if kinds := find_secrets(text):
+        raise ArtifactError(f"nothing was sent, for the repository's card would hold {kinds[0]}; package again")
+    return text
 
 
 def _manifests_there(state: RepositoryState, listener: Listener) -> dict[str, Manifest]:
