@@ -265,6 +265,22 @@ def test_codes_fitted_elsewhere_are_compared_but_not_called_altered(package, sou
     assert found.status == NOT_CHECKED
     assert "Another (AVX2)" in found.detail
     assert "of its codes are equal" in found.detail
+    codes = next(info for info in read_header(file) if info.name == "transformer.h.1.mlp.c_proj.qweight")
+    data = bytearray(file.read_bytes())
+    data[codes.offset : codes.offset + codes.nbytes // 20] = bytes(codes.nbytes // 20)  # more than sums explain
+    file.write_bytes(data)
+    assert check(sealed_again(folder), source).status == FAILED
+
+
+def test_an_importance_matrix_may_differ_by_rounding_where_processors_do(package, source):
+    folder = package("gguf-q4_k_m-imatrix")
+    flip(folder / "small.imatrix", (folder / "small.imatrix").stat().st_size - 2 * 32)  # the last sum's last bit
+    assert check(sealed_again(folder), source, 1).status == FAILED
+    details = {**manifest_in(folder).details, "made_on": "Another (AVX2)"}
+    found = check(sealed_again(folder, details=details), source, 1)
+    assert (found.status, "of its sums are equal" in found.detail) == (PASSED, True)
+    flip(folder / "small.imatrix", (folder / "small.imatrix").stat().st_size - 2 * 32 + 3)  # its sign
+    assert check(sealed_again(folder), source, 1).status == FAILED
 
 
 def test_layers_that_are_none_are_a_fault(package, source):

@@ -94,15 +94,17 @@ def describe(quick: bool = False) -> Machine:
 
 
 def processor_label(device: str = "cpu") -> str:
-    """What computes on a device, as far as sums of floats depend on it: ``AMD EPYC ... (AVX512)``, a GPU's name.
+    """What computes on a device, as far as sums of floats depend on it.
 
-    Loads torch, whose kernels go by what the processor can do.
+    ``AMD EPYC, family 26, model 2, AVX512``: kernels go by what the processor can do and by its caches, and in a
+    virtual machine many kinds bear one name. Of a GPU its name. Loads torch.
     """
     import torch
 
     if device == "cuda":
         return str(torch.cuda.get_device_name())
-    return f"{_cpu_name()} ({torch.backends.cpu.get_cpu_capability()})"
+    facts = [f"{key.removeprefix('cpu ')} {value}" for key in ("cpu family", "model") if (value := _cpu_fact(key))]
+    return ", ".join([_cpu_name(), *facts, torch.backends.cpu.get_cpu_capability()])
 
 
 def torch_is_cpu_only() -> bool:
@@ -131,13 +133,19 @@ def _torch_devices() -> tuple[str, ...]:
 
 @cache
 def _cpu_name() -> str:
+    return _cpu_fact("model name") or _apple_chip() or platform.processor() or platform.machine()
+
+
+@cache
+def _cpu_fact(wanted: str) -> str | None:
+    """What Linux says of the first processor under a key."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
         for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
             key, _, value = line.partition(":")
-            if key.strip() == "model name" and value.strip():
+            if key.strip() == wanted and value.strip():
                 return value.strip()
-    return _apple_chip() or platform.processor() or platform.machine()
+    return None
 
 
 @cache

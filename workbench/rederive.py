@@ -161,35 +161,42 @@ def _compare_parts(claim: _Claim, request: RederiveRequest, listener: Listener) 
             claim.context.threads,
             lambda done, total: listener.advance("tensors made again", done, total),
         )
-    if comparison.faults:
-        return _differing(comparison, claim)
-    return Check(NAME, PASSED, _passed(claim, comparison, len(drawn), seed))
+    return _differing(claim, comparison) or Check(NAME, PASSED, _passed(claim, comparison, len(drawn), seed))
 
 
 def _passed(claim: _Claim, comparison: Comparison, drawn: int, seed: int) -> str:
-    units, shared = len(comparison.units), comparison.shared
-    beside = f", {' and '.join(name.rpartition('/')[2] for name in shared)}" if shared else ""
+    units = len(comparison.units)
+    same = [name for name in comparison.shared if name.rpartition("/")[2] not in comparison.apart]
+    beside = f", {' and '.join(name.rpartition('/')[2] for name in same)}" if same else ""
     return (
         f"{drawn} of {units} tensors (a quantized layer's count as one), made again from {shown(claim.checkpoint.id)} "
         f"by {claim.recipe.name}, have the same bytes, as have the files' heads{beside}, config and tokenizer "
         f"({size_text(comparison.nbytes)} of weights compared); {statement(units, drawn)}; "
-        f"--seed {seed} repeats the draw{_other_tools(claim)}"
+        f"--seed {seed} repeats the draw{_rounding(claim, comparison)}{_other_tools(claim)}"
     )
 
 
-def _differing(comparison: Comparison, claim: _Claim) -> Check:
-    """Tensors are others: altered, unless their sums may honestly differ here."""
-    honest = len(comparison.apart) == len(comparison.faults) and not _same_place(claim)
-    if not honest:
-        return Check(NAME, FAILED, _told(comparison.faults, claim))
+def _rounding(claim: _Claim, comparison: Comparison) -> str:
+    """What differs by rounding only, as the end of a sentence."""
+    told = "; ".join(f"{name}: {one.told}" for name, one in comparison.apart.items())
+    return f"; {told} ({_places(claim)})" if told else ""
+
+
+def _differing(claim: _Claim, comparison: Comparison) -> Check | None:
+    """Tensors that are others: altered, unless their sums may honestly differ here; ``None`` where all is well."""
+    apart = comparison.apart
+    faults = [*comparison.faults, *(f"{name}: {one.told}" for name, one in apart.items())]
+    told = _told(faults, claim)
+    if comparison.faults or any(one.kind == "altered" for one in apart.values()) or (apart and _same_place(claim)):
+        return Check(NAME, FAILED, told)
+    if any(one.kind == "doubtful" for one in apart.values()):
+        return Check(NAME, NOT_CHECKED, f"{_places(claim)}, so what was fitted there cannot be told here\n{told}")
+    return None
+
+
+def _places(claim: _Claim) -> str:
     made_on = claim.artifact.manifest.details.get("made_on", "a processor that the manifest does not name")
-    told = _told(comparison.faults, claim)
-    return Check(
-        NAME,
-        NOT_CHECKED,
-        f"made on {shown(str(made_on))} and again on {_here(claim)}: sums of floats may end in other bits there, so "
-        f"what is fitted to calibration texts can only be compared on the same processor\n{told}",
-    )
+    return f"made on {shown(str(made_on))} and again on {_here(claim)}, where sums of floats end in other bits"
 
 
 def _same_place(claim: _Claim) -> bool:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workbench.formats._draft import Draft
+from workbench.formats._draft import Apart, Draft
 from workbench.formats._output import OutputFile, Part, keep_heaps_small, made_in_order
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Comparison:
 
     Attributes:
         faults: a line for each difference found.
-        apart: names of solved parts that are others.
+        apart: how solved parts differ, by their names; their lines are not among the faults.
         nbytes: compared so far.
     """
 
@@ -47,7 +47,7 @@ class Comparison:
             unit_name(file, part): (file, part, offset) for file in draft.files for part, offset in _offsets(file)
         }
         self.faults: list[str] = []
-        self.apart: list[str] = []
+        self.apart: dict[str, Apart] = {}
         self.nbytes = 0
 
     @property
@@ -115,9 +115,8 @@ class Comparison:
         self.nbytes += len(made)
         if made == stored:
             return
-        distance = self._draft.distance(part.name, made, stored) if self._draft.distance else "bytes differ"
-        self.apart.append(part.name)
-        self.faults.append(f"{part.name} in {file.name}: {distance}")
+        assert self._draft.distance is not None  # who solves parts tells how far they are apart
+        self.apart[part.name] = self._draft.distance(part.name, made, stored)
 
     def _first_difference(self, name: str, offset: int, pieces: Iterable[memoryview]) -> int | None:
         """Place in a file of the first byte that is another; all pieces are made, for some depend on those before."""

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.checkpoint import Checkpoint
 from workbench.formats._output import Output, OutputFile
@@ -34,6 +34,20 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Apart:
+    """How a solved part as it was made again differs from the one that is stored.
+
+    Attributes:
+        told: in a few words.
+        kind: ``rounding``: by no more than sums of floats do, whose last bits depend on the processor;
+            ``doubtful``: as another processor's sums may have made it, or a careful hand; ``altered``: by more.
+    """
+
+    told: str
+    kind: Literal["rounding", "doubtful", "altered"]
+
+
+@dataclass(frozen=True)
 class Draft:
     """What a conversion will write.
 
@@ -44,14 +58,14 @@ class Draft:
         solve: works out parts that have no pieces of their own, by name, given a folder with the finished artifact;
             hands the bytes of each to the function it is given. To be called before other parts are made.
         shared: parts that all others depend on: whoever checks some must check these.
-        distance: of a solved part as it was made and as it is stored (name, both as bytes), a few words.
+        distance: of a solved part as it was made and as it is stored (name, both as bytes).
     """
 
     files: tuple[OutputFile, ...]
     finish: Callable[[Path], dict[str, Any]]
     solve: Solve | None = None
     shared: tuple[str, ...] = ()
-    distance: Callable[[str, bytes, bytes], str] | None = None
+    distance: Callable[[str, bytes, bytes], Apart] | None = None
 
 
 def written(draft: Draft, out: Path, checkpoint: Checkpoint, context: ConversionContext) -> dict[str, Any]:

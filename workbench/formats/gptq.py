@@ -30,7 +30,7 @@ from workbench.batches import STATE_BYTES, tokenize
 from workbench.checkpoint import Checkpoint
 from workbench.errors import WorkbenchError
 from workbench.formats._build_work import gptq_work, refined_work
-from workbench.formats._draft import Draft
+from workbench.formats._draft import Apart, Draft
 from workbench.formats._gptq_blocks import Calibration, Quantizer, stored_tensors
 from workbench.formats._gptq_kernels import kernel_limits
 from workbench.formats._gptq_layout import (
@@ -182,7 +182,7 @@ class Gptq(Format[GptqOptions]):
             with quiet_libraries():
                 Recheck(checkpoint, calibration, stored_tensors(folder, groups, files), layers, put).run(context)
 
-        def distance(name: str, *sides: bytes) -> str:
+        def distance(name: str, *sides: bytes) -> Apart:
             made, stored = (packed_of(side, shapes[name]) for side in sides)
             return codes_apart(made, stored, options.bits, calibration.version)
 
