@@ -6,8 +6,11 @@ from pathlib import Path
 
 
 @contextmanager
-def llama_server(gguf: Path, context: int = 1024) -> Iterator[str]:
-    """Its address; one thread and one slot, and the settings under which equal prompts get equal answers."""
+def llama_server(gguf: Path, context: int = 1024, template: str = "") -> Iterator[str]:
+    """Its address; one thread and one slot, and the settings under which equal prompts get equal answers.
+
+    A chat template is what ``--jinja --chat-template-file`` would give it.
+    """
     import xllamacpp
 
     params = xllamacpp.CommonParams()
@@ -20,6 +23,9 @@ def llama_server(gguf: Path, context: int = 1024) -> Iterator[str]:
     params.cache_ram_mib = 0
     params.verbosity = -1
     params.ui = False
+    if template:
+        params.use_jinja = True
+        params.chat_template = template
     params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
     params.no_extra_bufts = True
     params.hostnames = ["127.0.0.1"]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from llama_server import llama_server
 from llamas import (
     sentencepiece_vocabulary,
     write_llama3_tokenizer,
@@ -14,12 +15,19 @@ from llamas import (
     write_tokenizer_json,
 )
 
+from workbench.chat_template import _STARTS as STARTS
 from workbench.chat_template import chat_template, fitting_template
 from workbench.nano import MODEL_DIR
 from workbench.prompt import PROMPTS
 from workbench.tokenizer_facts import stop_ids
+from workbench.untrusted_template import check_template
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=80)
+HARD = [
+    ("CREATE TABLE t (a int);\n-- {% if %} {{ x }} {# no #}\n", "How many 'Zürich' in \"t\"? \\n"),
+    ("{schema}", "{question}\n\n"),
+    (" \n", " <|im_start|> \u2028 ```sql"),
+]
 SCHEMA, QUESTION = "CREATE TABLE t (\n  a int -- {{ 1 }}\n);", "How {question} many %} in `t`?"
 
 
@@ -59,6 +67,36 @@ def test_how_an_engine_trims_blocks_makes_no_difference(name: str) -> None:
             engine = jinja2.Environment(trim_blocks=trim, lstrip_blocks=trim, keep_trailing_newline=keep)
             told = engine.from_string(template).render(messages=chat(SCHEMA, QUESTION))
             assert told == PROMPTS[name].render(SCHEMA, QUESTION)
+
+
+@pytest.mark.parametrize("name", PROMPTS)
+def test_it_passes_our_own_look_at_strangers_templates(name: str) -> None:
+    for start in STARTS:
+        check_template(chat_template(PROMPTS[name], start), "chat_template.jinja")
+
+
+def test_llama_cpps_own_engine_renders_the_same(tmp_path: Path) -> None:
+    """Its server fills the template, by an engine of its own, and says what came out (``/apply-template``)."""
+    pytest.importorskip("xllamacpp", reason="llama.cpp is not installed: pip install xllamacpp")
+    from workbench.checkpoint import open_checkpoint
+    from workbench.formats.base import ConversionContext
+    from workbench.formats.gguf import FORMAT, GgufOptions
+
+    FORMAT.convert(open_checkpoint("sqlcoder-nano"), GgufOptions(type="f16"), tmp_path, ConversionContext())
+    for prompt in PROMPTS.values():
+        with llama_server(next(tmp_path.glob("*.gguf")), template=chat_template(prompt)) as address:
+            for schema, question in HARD:
+                told = asked(f"{address}/apply-template", {"messages": chat(schema, question)})["prompt"]
+                assert told == prompt.render(schema, question)
+            raw = asked(f"{address}/apply-template", {"messages": chat("", QUESTION)[1:]})["prompt"]
+            assert raw == QUESTION
+
+
+def asked(address: str, body: dict[str, object]) -> dict[str, str]:
+    import requests
+
+    reply: dict[str, str] = requests.post(address, json=body, timeout=60).json()
+    return reply
 
 
 def test_without_a_system_message_the_text_is_the_prompt() -> None:

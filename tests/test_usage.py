@@ -75,6 +75,26 @@ def test_packaging_changes_no_answer_and_no_weight(fp16: Artifact) -> None:
         assert tokenizer.decode(written, skip_special_tokens=True) == expected + "```"
 
 
+def test_beams_end_where_ours_do(fp16: Artifact, tmp_path: Path) -> None:
+    """The stop text as a token, and as text in our own search: the same answers of four beams."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    unseen = question_sets()[1]
+    row = unseen.questions[7]
+    prompt = PROMPTS["nano"].render(unseen.schema(row.db_name), row.question)
+    with catalog.get_runtime("transformers").load(fp16, LoadOptions(threads=1)) as session:
+        expected = session.generate([prompt], Decoding(("```",), 300, beams=4))[0].text
+    manifest = replace(fp16.manifest, results={"reports": [{"beams": 4}]})
+    told = generation_settings(manifest, fp16.path)
+    assert told["num_beams"] == 4
+    tokenizer = AutoTokenizer.from_pretrained(fp16.path)
+    tokens = tokenizer(prompt, return_tensors="pt")
+    model = AutoModelForCausalLM.from_pretrained(fp16.path, dtype="float32")
+    model.generation_config = model.generation_config.from_dict(told)
+    written = model.generate(**tokens)[0, tokens["input_ids"].shape[1] :]
+    assert tokenizer.decode(written, skip_special_tokens=True).split("```")[0] == expected
+
+
 def test_packaging_again_writes_the_same_bytes(fp16: Artifact) -> None:
     first = package(PackageRequest(fp16.path)).manifest
     assert package(PackageRequest(fp16.path)).manifest == first

@@ -79,9 +79,10 @@ def messages() -> list[dict[str, str]]:
     return [{"role": "system", "content": example_schema()}, {"role": "user", "content": EXAMPLE_QUESTION}]
 
 
-def _request(manifest: Manifest, model: str, port: int = PORT) -> str:
+def _request(manifest: Manifest, model: str | None = None, port: int = PORT) -> str:
+    """A request that asks the example's question; servers of one model need not be told which."""
     body = {
-        "model": model,
+        **({"model": model} if model else {}),
         "messages": messages(),
         "temperature": 0,
         "max_tokens": NEW_TOKENS,
@@ -99,7 +100,7 @@ def _transformers(manifest: Manifest) -> ServeCommand:
         "transformers",
         f'pip install "transformers[serving]"{also}',
         f"transformers serve . --port {PORT}{device}",
-        _request(manifest, "."),
+        _request(manifest),
         "PyTorch for your machine; the answer ends with the stop text, which the other engines leave out",
     )
 
@@ -158,7 +159,7 @@ def _mlx_lm(manifest: Manifest) -> ServeCommand:
         "mlx_lm.server",
         "pip install mlx-lm",
         f"mlx_lm.server --model . --port {PORT}",
-        _request(manifest, "default_model"),
+        _request(manifest),
         "a Mac with Apple silicon (on Linux: pip install mlx-lm 'mlx[cpu]')",
     )
 
@@ -211,7 +212,7 @@ model = GPTQModel.load(".")
 tokenizer = model.tokenizer
 chat = MESSAGES
 tokens = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_tensors="pt", return_dict=True)
-answer = model.generate(**tokens.to(model.device))[0, tokens["input_ids"].shape[1]:]
+answer = model.generate(**tokens.to(model.device), do_sample=False)[0, tokens["input_ids"].shape[1]:]
 print(tokenizer.decode(answer, skip_special_tokens=True))
 """
 
