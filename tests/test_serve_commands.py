@@ -29,11 +29,14 @@ from workbench import catalog, formats
 from workbench.artifact import Artifact
 from workbench.checkpoint import open_checkpoint
 from workbench.evals.extraction import extract_sql
+from workbench.making import make_artifact
 from workbench.nano import MODEL_NAME
 from workbench.package import PackageRequest, package
 from workbench.plugins import member_names
+from workbench.recipe import Recipe
 from workbench.request import question_sets
-from workbench.serve_commands import EXAMPLE_QUESTION, PORT, example_schema, serve_commands
+from workbench.serve_commands import PORT, serve_commands
+from workbench.serve_example import EXAMPLE_QUESTION, example_schema
 from workbench.serve_page import FENCE, serve_page
 
 BIN = Path(sys.executable).parent
@@ -150,11 +153,17 @@ def test_transformers_serve(packages: dict[str, Artifact], recipe: str) -> None:
     assert extract_sql(served_answer(packages[recipe], "transformers")) == expected_sql()
 
 
-@pytest.mark.slow  # half a minute a recipe
-@pytest.mark.parametrize("recipe", ["mlx-4bit", "mlx-8bit"])
-def test_mlx_lm_server(packages: dict[str, Artifact], recipe: str) -> None:
+@pytest.mark.parametrize("bits", [16, *(pytest.param(bits, marks=pytest.mark.slow) for bits in (4, 8))])
+def test_mlx_lm_server(tmp_path: Path, bits: int) -> None:
+    """Quantized weights take MLX half a minute without Metal."""
     needs("mlx_lm", "mlx.core")
-    assert extract_sql(served_answer(packages[recipe], "mlx_lm.server")) == expected_sql()
+    recipe = replace_options(catalog.get_recipe("mlx-4bit"), bits=bits)
+    artifact = make_artifact(open_checkpoint(MODEL_NAME), recipe, tmp_path / recipe.name).artifact
+    assert extract_sql(served_answer(package(PackageRequest(artifact.path)), "mlx_lm.server")) == expected_sql()
+
+
+def replace_options(recipe: Recipe, **options: object) -> Recipe:
+    return recipe.model_copy(update={"options": {**recipe.options, **options}})
 
 
 @pytest.mark.parametrize("recipe", ["onnx-int8", pytest.param("onnx-fp16", marks=pytest.mark.slow)])
@@ -234,6 +243,21 @@ def test_a_hostile_name_stays_a_word_of_the_command(packages: dict[str, Artifact
     manifest = replace(packages["fp16"].manifest, model="x; rm -rf $HOME `id` '")
     command = next(one.command for one in serve_commands(manifest) if one.engine == "vLLM")
     assert manifest.model in shlex.split(command)
+
+
+def test_a_named_repository_gives_commands_from_the_hub(packages: dict[str, Artifact]) -> None:
+    def hub(recipe: str, repository: object) -> dict[str, str]:
+        manifest = replace(packages[recipe].manifest, package={"repository": repository})
+        return {one.engine: one.hub for one in serve_commands(manifest)}
+
+    assert hub("fp16", "me/nano")["vLLM"] == "vllm serve me/nano --served-model-name sqlcoder-nano --port 8000"
+    gguf = hub("gguf-q4_k_m", "me/nano-gguf")
+    assert (
+        "-hf me/nano-gguf:Q4_K_M --jinja --chat-template-file gguf-q4_k_m/chat_template.jinja" in gguf["llama-server"]
+    )
+    assert gguf["Ollama"].startswith("ollama pull hf.co/me/nano-gguf:Q4_K_M")
+    for wrong in (None, "me", "me/nano; rm -rf /", "--x/y", 3):
+        assert not any(hub("fp16", wrong).values())
 
 
 def test_the_page_tells_how_the_model_is_asked(packages: dict[str, Artifact]) -> None:

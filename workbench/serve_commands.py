@@ -20,22 +20,22 @@ Example::
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 
 from workbench import catalog
 from workbench.artifact import Manifest
-from workbench.nano import DATA_DIR
+from workbench.hub_layout import place
 from workbench.ollama_files import NEW_TOKENS
 from workbench.package_files import CHAT_TEMPLATE, MODELFILE
 from workbench.prompt import PROMPTS
-from workbench.questions import load_question_set
+from workbench.serve_example import GPTQMODEL, ONNXRUNTIME, TRANSFORMERS, messages, script
 
 PORT = 8000
-EXAMPLE_DATABASE = "hotel"
-EXAMPLE_QUESTION = "How many payments made in 2023 and with an amount above 1800 are there?"
+OLLAMA_PORT = 11434
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,8 @@ class ServeCommand:
         command: starts it, in the package's folder; where an engine has no server, asks the question itself.
         request: a command that asks the question of what was started; empty where ``command`` does.
         needs: what must be known beforehand; may be empty.
+        hub: the same as ``command`` for the package on the Hub; empty where its repository is not named or the engine
+            does not fetch.
     """
 
     engine: str
@@ -55,6 +57,7 @@ class ServeCommand:
     command: str
     request: str
     needs: str = ""
+    hub: str = ""
 
 
 def serve_commands(manifest: Manifest) -> tuple[ServeCommand, ...]:
@@ -66,17 +69,6 @@ def serve_commands(manifest: Manifest) -> tuple[ServeCommand, ...]:
     engines = catalog.get_format(manifest.format).engines
     made = (_ENGINES[engine](manifest) for engine in engines)
     return tuple(one for one in made if one)
-
-
-@cache
-def example_schema() -> str:
-    """The schema of the question that is asked."""
-    return load_question_set(DATA_DIR / "heldout.csv").schema(EXAMPLE_DATABASE)
-
-
-def messages() -> list[dict[str, str]]:
-    """The schema as system message, the question as the user's."""
-    return [{"role": "system", "content": example_schema()}, {"role": "user", "content": EXAMPLE_QUESTION}]
 
 
 def _request(manifest: Manifest, model: str | None = None, port: int = PORT) -> str:
@@ -92,16 +84,30 @@ def _request(manifest: Manifest, model: str | None = None, port: int = PORT) -> 
     return f"curl -s http://127.0.0.1:{port}/v1/chat/completions -H 'Content-Type: application/json' -d {text}"
 
 
+def _repository(manifest: Manifest) -> str | None:
+    """The package's repository on the Hub, if one is named and may be one."""
+    named = (manifest.package or {}).get("repository")  # a card's manifest may have none
+    return named if isinstance(named, str) and _HUB_ID.fullmatch(named) else None
+
+
+def _from_hub(command: str, manifest: Manifest) -> str:
+    """A command whose ``.`` stands for the folder, for the repository; empty where none is named."""
+    repository = _repository(manifest)
+    return command.replace(" . ", f" {repository} ", 1) if repository else ""
+
+
 def _transformers(manifest: Manifest) -> ServeCommand:
     backends = manifest.recipe.get("backends", ())
     device = " --device mps" if backends and set(backends) == {"metal"} else ""
     also = " torchao" if manifest.format == "int8" else ""
+    command = f"transformers serve . --port {PORT}{device}"
     return ServeCommand(
         "transformers",
         f'pip install "transformers[serving]"{also}',
-        f"transformers serve . --port {PORT}{device}",
+        command,
         _request(manifest),
         "PyTorch for your machine; the answer ends with the stop text, which the other engines leave out",
+        _from_hub(command, manifest),
     )
 
 
@@ -109,7 +115,7 @@ def _transformers_in_python(manifest: Manifest) -> ServeCommand:
     also = " torchao" if manifest.format == "int8" else ""
     needs = "no server, and no more than one question"
     return ServeCommand(
-        "transformers in Python", f"pip install transformers torch{also}", _script(_TRANSFORMERS), "", needs
+        "transformers in Python", f"pip install transformers torch{also}", script(TRANSFORMERS), "", needs
     )
 
 
@@ -122,45 +128,45 @@ def _vllm(manifest: Manifest) -> ServeCommand | None:
     if loading:
         told = "; ".join(f"{row['kernel']}: {row['reason']}" for row in loading)
         needs = f"Linux with a GPU that one of vLLM's kernels for this package takes ({told}); not run here"
-    name = shlex.quote(manifest.model)
-    return ServeCommand(
-        "vLLM",
-        "pip install vllm",
-        f"vllm serve . --served-model-name {name} --port {PORT}",
-        _request(manifest, manifest.model),
-        needs,
-    )
+    command = f"vllm serve . --served-model-name {shlex.quote(manifest.model)} --port {PORT}"
+    request = _request(manifest, manifest.model)
+    return ServeCommand("vLLM", "pip install vllm", command, request, needs, _from_hub(command, manifest))
 
 
 def _llama_server(manifest: Manifest) -> ServeCommand:
-    weights = shlex.quote(weights_name(manifest))
+    weights, rest = weights_name(manifest), "--jinja --chat-template-file"
+    repository, template = _repository(manifest), place(manifest.format, manifest.name, CHAT_TEMPLATE)
     return ServeCommand(
         "llama-server",
         "brew install llama.cpp",
-        f"llama-server -m {weights} --jinja --chat-template-file {CHAT_TEMPLATE} --port {PORT}",
-        _request(manifest, manifest.model),
+        f"llama-server -m {shlex.quote(weights)} {rest} {CHAT_TEMPLATE} --port {PORT}",
+        _request(manifest),
         "llama.cpp; without Homebrew a build from github.com/ggml-org/llama.cpp/releases; -c 4096 takes less memory",
+        f"hf download {repository} {shlex.quote(template)} --local-dir .\n"
+        f"llama-server -hf {repository}:{_quantization(weights)} {rest} {shlex.quote(template)} --port {PORT}"
+        if repository
+        else "",
     )
 
 
 def _ollama(manifest: Manifest) -> ServeCommand:
-    name = manifest.model.lower()
+    name, repository = manifest.model.lower(), _repository(manifest)
+    tag = f"hf.co/{repository}:{_quantization(weights_name(manifest))}"
     return ServeCommand(
         "Ollama",
         "curl -fsSL https://ollama.com/install.sh | sh",
         f"ollama create {shlex.quote(name)} -f {MODELFILE}",
-        _request(manifest, name, 11434),
+        _request(manifest, name, OLLAMA_PORT),
         "Ollama runs as a service of its own; not run here, its files are checked by the rules of its parser",
+        f"ollama pull {tag}  # the model's name in a request" if repository else "",
     )
 
 
 def _mlx_lm(manifest: Manifest) -> ServeCommand:
+    command = f"mlx_lm.server --model . --port {PORT}"
+    needs = "a Mac with Apple silicon (on Linux: pip install mlx-lm 'mlx[cpu]')"
     return ServeCommand(
-        "mlx_lm.server",
-        "pip install mlx-lm",
-        f"mlx_lm.server --model . --port {PORT}",
-        _request(manifest),
-        "a Mac with Apple silicon (on Linux: pip install mlx-lm 'mlx[cpu]')",
+        "mlx_lm.server", "pip install mlx-lm", command, _request(manifest), needs, _from_hub(command, manifest)
     )
 
 
@@ -168,7 +174,7 @@ def _gptqmodel(manifest: Manifest) -> ServeCommand:
     return ServeCommand(
         "GPTQModel",
         "pip install gptqmodel",
-        _script(_GPTQMODEL),
+        script(GPTQMODEL),
         "",
         "any device; on a CPU slowly",
     )
@@ -178,73 +184,21 @@ def _onnxruntime(manifest: Manifest) -> ServeCommand:
     return ServeCommand(
         "onnxruntime",
         "pip install onnxruntime transformers",
-        _script(_ONNXRUNTIME),
+        script(ONNXRUNTIME),
         "",
         "a CPU; for CUDA onnxruntime-gpu, model_fp16.onnx and CUDAExecutionProvider",
     )
+
+
+def _quantization(weights: str) -> str:
+    """What a GGUF file's name ends in, by which engines choose one of several: ``Q4_K_M``."""
+    return shlex.quote(weights.removesuffix(".gguf").rsplit(".", 1)[-1])
 
 
 def weights_name(manifest: Manifest) -> str:
     """Name of the GGUF file among the manifest's files."""
     return next(entry.path for entry in manifest.files if entry.path.endswith(".gguf"))
 
-
-def _script(body: str) -> str:
-    """A command that runs Python lines; ``MESSAGES`` in them stands for the chat."""
-    return "python - <<'END'\n" + body.strip().replace("MESSAGES", json.dumps(messages(), indent=1)) + "\nEND"
-
-
-_TRANSFORMERS = """
-from transformers import AutoModelForCausalLM, AutoTokenizer
-
-tokenizer = AutoTokenizer.from_pretrained(".")
-model = AutoModelForCausalLM.from_pretrained(".", dtype="auto")
-chat = MESSAGES
-tokens = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_tensors="pt", return_dict=True)
-answer = model.generate(**tokens)[0, tokens["input_ids"].shape[1]:]
-print(tokenizer.decode(answer, skip_special_tokens=True))
-"""
-
-_GPTQMODEL = """
-from gptqmodel import GPTQModel
-
-model = GPTQModel.load(".")
-tokenizer = model.tokenizer
-chat = MESSAGES
-tokens = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_tensors="pt", return_dict=True)
-answer = model.generate(**tokens.to(model.device), do_sample=False)[0, tokens["input_ids"].shape[1]:]
-print(tokenizer.decode(answer, skip_special_tokens=True))
-"""
-
-_ONNXRUNTIME = """
-import json
-
-import numpy as np
-import onnxruntime
-from transformers import AutoTokenizer
-
-tokenizer = AutoTokenizer.from_pretrained(".")
-session = onnxruntime.InferenceSession("model.onnx", providers=["CPUExecutionProvider"])
-settings = json.load(open("generation_config.json"))
-chat = MESSAGES
-ids = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=False)
-past = {one.name: np.zeros((1, one.shape[1], 0, one.shape[3]), np.float32)
-        for one in session.get_inputs() if one.name.startswith("past")}
-names = [one.name for one in session.get_outputs()]
-step, read, answer = ids, 0, []
-while len(answer) < settings["max_new_tokens"]:
-    positions = np.arange(read, read + len(step))[None]
-    read += len(step)
-    mask = np.ones((1, read), np.int64)
-    inputs = {"input_ids": np.array([step]), "attention_mask": mask, "position_ids": positions, **past}
-    out = dict(zip(names, session.run(None, inputs)))
-    past = {name: out[name.replace("past_key_values", "present")] for name in past}
-    step = [int(out["logits"][0, -1].argmax())]
-    if step[0] in settings["eos_token_id"]:
-        break
-    answer += step
-print(tokenizer.decode(answer))
-"""
 
 _ENGINES: dict[str, Callable[[Manifest], ServeCommand | None]] = {
     "transformers": _transformers,

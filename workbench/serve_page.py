@@ -68,9 +68,10 @@ def _how_it_is_decoded(manifest: Manifest) -> str:
 
 
 def _engine(one: ServeCommand) -> str:
-    blocks = [one.install, one.command, one.request]
     needs = f"Needs: {one.needs}.\n\n" if one.needs else ""
-    return f"## {one.engine}\n\n{needs}" + "\n\n".join(f"{FENCE}bash\n{text}\n{FENCE}" for text in blocks if text)
+    blocks = "\n\n".join(f"{FENCE}bash\n{text}\n{FENCE}" for text in (one.install, one.command, one.request) if text)
+    hub = f"\n\nFrom the Hub, in place of the second:\n\n{FENCE}bash\n{one.hub}\n{FENCE}" if one.hub else ""
+    return f"## {one.engine}\n\n{needs}{blocks}{hub}"
 
 
 def _gptq_remark(manifest: Manifest) -> str:

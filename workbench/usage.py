@@ -19,17 +19,16 @@ from workbench.artifact import Manifest
 from workbench.chat_template import chat_template, fitting_template
 from workbench.errors import ArtifactError
 from workbench.generation_settings import GENERATION_CONFIG, generation_settings
+from workbench.hub_layout import OLLAMA_PARAMS, OLLAMA_TEMPLATE
 from workbench.ollama_files import go_template, modelfile, params_file
 from workbench.package_files import CHAT_TEMPLATE, MODELFILE, PROMPT, SERVE
 from workbench.prompt import PROMPTS
 from workbench.serve_commands import ServeCommand, serve_commands, weights_name
 from workbench.serve_page import serve_page
 
-OLLAMA_TEMPLATE = "template"  # names the Hub and Ollama have agreed on
-OLLAMA_PARAMS = "params"
 _CONFIG = "config.json"
 
-__all__ = ["ServeCommand", "serve_commands", "usage_files"]
+__all__ = ["OLLAMA_PARAMS", "OLLAMA_TEMPLATE", "ServeCommand", "serve_commands", "usage_files"]
 
 
 def usage_files(manifest: Manifest, folder: Path) -> dict[str, str]:
