@@ -304,6 +304,20 @@ def test_a_repository_shows_its_variants_side_by_side(tmp_path):
     assert repository_card([q4, q2]) == text
 
 
+def test_a_repository_tells_its_own_name_in_commands(tmp_path):
+    q4, bare = with_results(tmp_path), manifest(name="gguf-q8_0", weight_bytes=16_000_000_000)
+    text = repository_card([q4, bare], "acme/sqlcoder2-GGUF")
+    assert "verify acme/sqlcoder2-GGUF --recipe RECIPE" in text and "name: sqlcoder2-GGUF" in text
+    assert "question sets called bundled" in text  # those of the second, though the first was asked nothing
+    assert "llama-server -hf acme/sqlcoder2-GGUF:Q4_K_M" in text
+
+
+def test_a_repository_is_of_one_model():
+    other = manifest(source={"id": "defog/sqlcoder", "digest": "d"})
+    with pytest.raises(ArtifactError, match="defog/sqlcoder and defog/sqlcoder2; give each model its own repository"):
+        repository_card([manifest(), other])
+
+
 def test_a_repository_needs_a_package():
     with pytest.raises(ValueError, match="no card"):
         repository_card([])

@@ -70,7 +70,7 @@ def test_a_repository_says_where_the_results_are_from(tmp_path):
     data = check_front_matter(files["README.md"])
     assert (data.model_name, data.quantized_by) == ("sqlcoder2-GGUF", "acme")
     assert data.eval_results[0].source_url == "https://huggingface.co/acme/sqlcoder2-GGUF"
-    assert "python -m workbench verify acme/sqlcoder2-GGUF" in files["README.md"]
+    assert "python -m workbench verify acme/sqlcoder2-GGUF --recipe gguf-q4_k_m" in files["README.md"]
     entry = parse_eval_result_entries(yaml.safe_load(files[".eval_results/heldout.yaml"]))[0]
     assert entry.source_url == "https://huggingface.co/acme/sqlcoder2-GGUF"
 

@@ -25,7 +25,7 @@ from workbench.card_making import (
     options_table,
     source_text,
 )
-from workbench.card_markdown import markdown_table, render
+from workbench.card_markdown import Markdown, markdown_table, render
 from workbench.card_metadata import eval_results_files, front_matter
 from workbench.card_results import (
     Scoring,
@@ -40,8 +40,9 @@ from workbench.card_results import (
     predicted_table,
     scorings,
 )
-from workbench.card_usage import HUB_NAME, commands, hub_commands
+from workbench.card_usage import HUB_NAME, choose, commands, hub_commands
 from workbench.card_variants import variant_table, which_to_choose
+from workbench.errors import ArtifactError
 from workbench.nano import MODEL_NAME
 from workbench.package_files import CARD
 
@@ -56,16 +57,25 @@ def card_files(manifest: Manifest) -> dict[str, str]:
     return {CARD: _package_card(facts), **eval_results_files(facts)}
 
 
-def repository_card(manifests: Sequence[Manifest]) -> str:
+def repository_card(manifests: Sequence[Manifest], repository: str | None = None) -> str:
     """The card of a repository that several packages of one model share, one row each.
 
+    Args:
+        manifests: of the packages, in any order.
+        repository: ``OWNER/NAME`` for the commands that are shown; ``None`` means what the manifests say.
+
     Raises:
-        ArtifactError: there is no package, or a manifest holds something else than a card can be made of.
+        ArtifactError: a manifest holds something else than a card can be made of, or they are of different models.
         ValueError: there is no package.
     """
     if not manifests:
         raise ValueError("a repository without packages has no card")
-    facts = sorted(map(read_facts, manifests), key=lambda one: (-one.weight_bytes, one.name))
+    facts = sorted((_placed(one, repository) for one in manifests), key=lambda one: (-one.weight_bytes, one.name))
+    sources = sorted({one.source.id for one in facts})
+    if len(sources) > 1:
+        raise ArtifactError(
+            f"one card cannot speak of packages made from {' and '.join(sources)}; give each model its own repository"
+        )
     first = facts[0]
     return render(
         "card_repository.md.j2",
@@ -75,8 +85,18 @@ def repository_card(manifests: Sequence[Manifest]) -> str:
         table=markdown_table(variant_table(facts)),
         choice=which_to_choose(facts),
         hub_commands=hub_commands(facts, first.package.hub_id),
-        **_shared(first),
+        where=first.package.hub_id or HUB_NAME,
+        choose=Markdown(" --recipe RECIPE"),
+        **_shared(facts),
     )
+
+
+def _placed(manifest: Manifest, repository: str | None) -> Facts:
+    """The facts of a package in this repository."""
+    facts = read_facts(manifest)
+    if repository is None:
+        return facts
+    return facts.model_copy(update={"package": facts.package.model_copy(update={"repository": repository})})
 
 
 def _package_card(facts: Facts) -> str:
@@ -98,7 +118,9 @@ def _package_card(facts: Facts) -> str:
         commands=commands(facts),
         hub_commands=hub_commands([facts], facts.package.hub_id),
         notes=notes(facts),
-        **_shared(facts),
+        where=facts.package.hub_id or HUB_NAME,
+        choose=choose(facts),
+        **_shared([facts]),
     )
 
 
@@ -106,17 +128,16 @@ def _repository_name(facts: Facts) -> str | None:
     return facts.package.hub_id.split("/")[1] if facts.package.hub_id else None
 
 
-def _shared(facts: Facts) -> dict[str, Any]:
-    """What both kinds of cards show."""
-    sets = facts.question_sets
+def _shared(facts: Sequence[Facts]) -> dict[str, Any]:
+    """What both kinds of cards show, of packages of one model."""
+    sets = list(dict.fromkeys(one for package in facts for one in package.question_sets))
     return {
-        "source": source_text(facts),
-        "licence": licence_text(facts),
+        "source": source_text(facts[0]),
+        "licence": licence_text(facts[0]),
         "question_sets": sets,
         "bundled_questions": any(one.bundled for one in sets),
-        "is_bundled_model": facts.source.id == MODEL_NAME,
-        "elsewhere": any(not report.profile_is_here for report in facts.reports),
-        "where": facts.package.hub_id or HUB_NAME,
+        "is_bundled_model": facts[0].source.id == MODEL_NAME,
+        "elsewhere": any(not report.profile_is_here for one in facts for report in one.reports),
     }
 
 

@@ -19,10 +19,12 @@ from workbench import plugins
 from workbench.artifact import FileEntry, Manifest
 from workbench.card_facts import Facts
 from workbench.card_markdown import Markdown
+from workbench.hub_layout import is_shared
 from workbench.prompt import PROMPTS
 from workbench.serve_commands import ServeCommand, serve_commands
 
 _LABEL = re.compile(r".*[.-](I?Q\d[A-Z0-9_]{0,8}|B?F16|F32)\.gguf")
+_RECIPE = re.compile(r"[a-z0-9][a-z0-9._-]*")
 HUB_NAME = "OWNER/NAME"  # stands for a repository that is not known
 
 
@@ -69,6 +71,11 @@ def commands(facts: Facts) -> list[dict[str, Any]]:
         }
         for one in serving(facts)
     ]
+
+
+def choose(facts: Facts) -> Markdown:
+    """`` --recipe NAME`` for ``pull`` and ``verify``, where packages of the format share repositories; else nothing."""
+    return Markdown(f" --recipe {facts.name}" if is_shared(facts.format) and _RECIPE.fullmatch(facts.name) else "")
 
 
 def hub_commands(facts: Sequence[Facts], repository: str | None) -> Markdown | None:
