@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
 
 # What other kernels' sums make of an honest layer, and some room: of the bundled model in 3 (fitted), 4 and 8 bits,
-# made with AVX-512 kernels and again with SSE ones, at least 99.56% of a layer's codes were equal, the others 1 or 2 steps
-# off, and scales up to 4.5% apart (fitted; else 0.2%).
+# made with AVX-512 kernels and again with SSE ones, at least 99.56% of a layer's codes were equal, the others 1 or 2
+# steps off, and scales up to 4.5% apart (fitted; else 0.2%).
 FEWEST_EQUAL, MOST_STEPS, MOST_APART = 0.98, 4, 0.15
 
 
