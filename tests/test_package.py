@@ -58,6 +58,17 @@ def test_a_second_run_changes_no_byte(folder: Path) -> None:
     assert read_manifest(folder).package["repository"] == "me/it"
 
 
+def test_results_as_a_report_holds_them_and_as_the_manifest_does_make_the_same_bytes(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = {**dict(reversed(list(REPORT.items()))), "question_sets": tuple(REPORT["question_sets"])}
+    monkeypatch.setattr(packaging, "collect_results", lambda artifact, reports: {"reports": (record,)})
+    package(PackageRequest(folder))
+    before = {name: (folder / name).stat().st_mtime_ns for name in contents(folder)}
+    package(PackageRequest(folder))
+    assert {name: (folder / name).stat().st_mtime_ns for name in contents(folder)} == before
+
+
 def test_what_describes_the_model_is_made_of_the_manifest_alone(folder: Path, tmp_path: Path) -> None:
     """A verifier makes the files again out of the sealed manifest, elsewhere and later."""
     package(PackageRequest(folder))

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,15 +25,18 @@ from workbench.artifact import (
     Artifact,
     FileEntry,
     Manifest,
+    manifest_of,
+    manifest_text,
     model_files,
     open_artifact,
     read_manifest,
     write_manifest,
 )
+from workbench.bom import bom_text
 from workbench.card import card_files
 from workbench.errors import ArtifactError
 from workbench.licences import licence_files, licence_of
-from workbench.package_files import MANIFEST, PROVENANCE, SIGNATURE, check_names
+from workbench.package_files import BOM, MANIFEST, PROVENANCE, SIGNATURE, check_names
 from workbench.package_folder import check_digests, check_strays
 from workbench.package_results import collect_results
 from workbench.progress import SILENT, Listener
@@ -122,13 +126,14 @@ def _completed(request: PackageRequest, before: Manifest, listener: Listener) ->
         "workbench": __version__,
         "repository": request.repository or before.package.get("repository"),
     }
-    return dataclasses.replace(
+    completed = dataclasses.replace(
         before,
         source=_source(before.source, request.source, listener),
         files=model_files(before),
         results=results,
         package=about,
     )
+    return manifest_of(json.loads(manifest_text(completed)))  # as who reads the file has it: lists, keys in order
 
 
 def _source(source: dict[str, Any], wanted: str | None, listener: Listener) -> dict[str, Any]:
@@ -150,7 +155,7 @@ def generated_files(manifest: Manifest, folder: Path) -> dict[str, str]:
     """
     texts = {**usage_files(manifest, folder), **licence_files(manifest)}
     described = _without(manifest, texts)
-    return {**texts, **card_files(described)}
+    return {**texts, **card_files(described), BOM: bom_text(described)}
 
 
 def _without(manifest: Manifest, texts: Mapping[str, str]) -> Manifest:
