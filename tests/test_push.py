@@ -44,6 +44,13 @@ def test_a_package_lies_at_the_root_as_in_its_folder(hub, int8, tmp_path):
     assert hub.repository("me/nano").private
 
 
+def test_a_repository_that_is_public_already_is_told(hub, int8, tmp_path):
+    _, heard = send(int8, "me/nano", out=tmp_path, private=False)
+    assert "is public" not in heard.text
+    _, heard = send(changed(int8, details={"new": 1}), "me/nano", out=tmp_path)
+    assert "me/nano is there already, and is public: everybody can read what is sent there" in heard.text
+
+
 def test_gguf_packages_lie_side_by_side(hub, q4, q8, tmp_path):
     send(q4, q8, "me/nano-gguf", out=tmp_path)
     found = there(hub, "me/nano-gguf")

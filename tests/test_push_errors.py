@@ -249,3 +249,47 @@ def test_a_commit_that_holds_something_else_is_told(hub, int8, tmp_path, monkeyp
     monkeypatch.setattr(HfApi, "create_commit", lambda self, name, found, **more: real(self, name, found[1:], **more))
     with pytest.raises(WorkbenchError, match=r"does not hold .eval_results/int8.yaml as it was sent"):
         send(int8, "me/nano", out=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [("7", 7), ("100000", 300), ("Wed, 21 Oct 2015 07:28:00 GMT", 0), ("soon", 1), ("", 1), ("-3", 1)],
+)
+def test_how_long_a_busy_hub_asks_to_wait(header, seconds):
+    from httpx2 import Response
+    from huggingface_hub.errors import HfHubHTTPError
+
+    request = hub_errors_request()
+    error = HfHubHTTPError("busy", response=Response(429, headers={"Retry-After": header}, request=request))
+    assert hub_errors.waiting_time(error, 1) == seconds
+
+
+def hub_errors_request():
+    from httpx2 import Request
+
+    return Request("POST", "http://127.0.0.1/commit")
+
+
+def test_a_hub_that_does_not_tell_which_404_it_is(hub, int8, tmp_path):
+    """Other Hubs leave out ``X-Error-Code``: a repository that is not there is made all the same."""
+    hub.plant("GET", "/api/models/me/nano", b"{}", status=404, times=2)
+    (done,), _ = send(int8, "me/nano", out=tmp_path)
+    assert done.is_new
+    assert there(hub, "me/nano") == files_of(int8)
+
+
+def test_a_repository_without_a_commit(hub, int8, tmp_path):
+    hub.plant("GET", "/api/models/me/nano", b'{"id": "me/nano", "sha": null}', times=2)
+    (done,), _ = send(int8, "me/nano", out=tmp_path)
+    assert done.is_new
+
+
+def test_a_tree_that_does_not_tell_which_files_are_large(hub, int8, tmp_path):
+    from huggingface_hub import RepoFile
+
+    real = RepoFile.__init__
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RepoFile, "__init__", lambda self, **fields: real(self, **{**fields, "lfs": None}))
+        send(int8, "me/nano", out=tmp_path)
+        (again,), _ = send(int8, "me/nano", out=tmp_path)
+    assert not again.is_new

@@ -75,7 +75,9 @@ def test_values_of_the_environment_whatever_their_shape(monkeypatch, name):
 def test_short_values_and_other_names_are_no_secrets(monkeypatch):
     monkeypatch.setenv("SOME_TOKEN", "true")
     monkeypatch.setenv("TOKENIZERS_PARALLELISM", "plainword")
-    assert find_secrets("true plainword") == []
+    monkeypatch.setenv("POSTGRES_PASSWORD", "postgres")
+    monkeypatch.setenv("PIN_KEY", "12345678")
+    assert find_secrets("true plainword postgres 12345678") == []
 
 
 def test_the_stored_tokens_of_the_hub(tmp_path):

@@ -18,6 +18,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from workbench.addresses import without_login
@@ -130,9 +131,18 @@ def waiting_time(error: BaseException, attempt: int) -> float | None:
     if status_of(error) not in _BUSY and not is_broken_connection(error):
         return None
     response = _response(error)
-    asked = response.headers.get("Retry-After", "") if response is not None else ""
-    wait = float(asked) if asked.isdigit() else float(2 ** (attempt - 1))
-    return min(wait, LONGEST_WAIT_S)
+    asked = _asked(response.headers.get("Retry-After", "")) if response is not None else None
+    return min(asked if asked is not None else float(2 ** (attempt - 1)), LONGEST_WAIT_S)
+
+
+def _asked(header: str) -> float | None:
+    """Seconds that ``Retry-After`` asks for, as a number or as a date; ``None`` if it cannot be understood."""
+    if header.isdecimal():
+        return float(header)
+    try:
+        return max(0.0, parsedate_to_datetime(header).timestamp() - time.time())
+    except (ValueError, TypeError):
+        return None
 
 
 def told(repository: str, error: BaseException) -> WorkbenchError:

@@ -18,9 +18,10 @@ from workbench.errors import WorkbenchError
 from workbench.hub_files import open_remote
 
 if TYPE_CHECKING:
-    from huggingface_hub import HfApi, RepoFile
+    from huggingface_hub import HfApi, ModelInfo, RepoFile
 
 MAIN = "main"
+NOT_FOUND = 404
 MOST_SMALL_FILE = 16 << 20  # bytes; a manifest has some kilobytes
 
 
@@ -30,15 +31,17 @@ class RepositoryState:
 
     Attributes:
         repository: ``owner/name``.
-        commit: its hash; ``None`` where there is no such repository, or it could not be asked.
+        commit: its hash; ``None`` where there is no such repository, it has none, or it could not be asked.
         files: by path.
         branch_missing: whether the wanted branch is to be made; then this is the state of ``main``.
+        is_public: whether everybody can read it.
     """
 
     repository: str
     commit: str | None = None
     files: dict[str, RepoFile] = field(default_factory=dict)
     branch_missing: bool = False
+    is_public: bool = False
 
     def read(self, path: str) -> bytes:
         """A small file of this commit.
@@ -66,16 +69,37 @@ def read_state(api: HfApi, repository: str, revision: str | None) -> RepositoryS
     Raises:
         OSError, huggingface_hub.errors.HTTPError: the Hub cannot be asked.
     """
-    from huggingface_hub import RepoFile
-    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
-
-    missing = False
-    try:
-        commit = api.model_info(repository, revision=revision or MAIN).sha
-    except RevisionNotFoundError:
-        commit, missing = api.model_info(repository).sha, True
-    except RepositoryNotFoundError:
+    found, missing = _info(api, repository, revision or MAIN), False
+    if found is None:
+        found, missing = _info(api, repository, None), revision not in (None, MAIN)
+    if found is None or found.sha is None:  # no such repository, or one without a commit
         return RepositoryState(repository)
-    assert commit is not None
-    tree = api.list_repo_tree(repository, recursive=True, revision=commit)
-    return RepositoryState(repository, commit, {one.path: one for one in tree if isinstance(one, RepoFile)}, missing)
+    return RepositoryState(repository, found.sha, _files(api, repository, found.sha), missing, found.private is False)
+
+
+def _info(api: HfApi, repository: str, revision: str | None) -> ModelInfo | None:
+    """What the Hub says of a repository; ``None`` where there is none of this name, or not this revision.
+
+    Other Hubs leave out the header by which the client tells one from the other; the status is the same.
+    """
+    from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
+
+    try:
+        return api.model_info(repository, revision=revision)
+    except RepositoryNotFoundError:
+        return None
+    except HfHubHTTPError as error:
+        if error.response.status_code != NOT_FOUND:
+            raise
+        return None
+
+
+def _files(api: HfApi, repository: str, commit: str) -> dict[str, RepoFile]:
+    from huggingface_hub import RepoFile
+    from huggingface_hub.errors import EntryNotFoundError
+
+    try:
+        tree = list(api.list_repo_tree(repository, recursive=True, revision=commit))
+    except EntryNotFoundError:  # an empty tree, to some Hubs
+        return {}
+    return {one.path: one for one in tree if isinstance(one, RepoFile)}

@@ -151,7 +151,10 @@ def _push(
     runs = origins(manifests, request.tracking_uri, request.out, listener)
     plan = partial(_plan, packages, listener)
     with user_errors(repository):
-        done = write(api, target, read(api, target, listener), plan, _message(packages, runs), listener)
+        state = read(api, target, listener)
+        if state.is_public and request.private:
+            listener.note(f"{repository} is there already, and is public: everybody can read what is sent there")
+        done = write(api, target, state, plan, _message(packages, runs), listener)
     listener.note(_ending(done))
     link(manifests, done, request.tracking_uri, request.out, listener)
     return done

@@ -47,6 +47,7 @@ SHAPES: Mapping[str, re.Pattern[bytes]] = {
 SECRET_NAMES = re.compile(r"(TOKEN|SECRET|PASSWORD|PASSWD|KEY|CREDENTIALS?)$", re.IGNORECASE)
 SHORTEST_VALUE = 8  # a shorter one would be found in ordinary words
 MOST_BYTES = 64 << 20  # read of a file: tokenizers of large vocabularies have 30 MB, a GGUF file's metadata less
+_WORD = re.compile(r"[A-Za-z]?[a-z]{0,15}|[A-Z]{0,15}|\d{0,15}")  # "postgres" is a password on many a test machine
 _KEPT = "a secret of this machine ({})"
 
 
@@ -100,14 +101,18 @@ def _places(data: bytes) -> Iterator[tuple[int, int, str]]:
 
 
 def kept_secrets() -> dict[str, str]:
-    """The secrets this process could give away, by the name under which they are kept."""
+    """The secrets this process could give away, by the name under which they are kept.
+
+    A value that may as well be an ordinary word or number is none: it would be found in harmless texts.
+    """
     from huggingface_hub import get_token
     from huggingface_hub.utils import get_stored_tokens  # type: ignore[attr-defined]  # exported, but not declared so
 
     kept = {f"stored Hub token {name}": token for name, token in get_stored_tokens().items()}
     kept |= {"Hub token": get_token() or ""}
     kept |= {name: value for name, value in os.environ.items() if SECRET_NAMES.search(name)}
-    return {name: value.strip() for name, value in kept.items() if len(value.strip()) >= SHORTEST_VALUE}
+    plain = {name: value.strip() for name, value in kept.items()}
+    return {name: value for name, value in plain.items() if len(value) >= SHORTEST_VALUE and not _WORD.fullmatch(value)}
 
 
 def _written(value: str) -> set[bytes]:
