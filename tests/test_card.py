@@ -125,10 +125,11 @@ def test_the_gate_speaks_in_words(verdict, words):
 
 def test_it_tells_how_it_was_made(card):
     calibration = {"source": "/home/me/texts.txt", "texts": 128, "tokens": 34712, "texts_sha256": "c" * 64}
-    text = card(details={"calibration": calibration})
+    text = card(details={"calibration": calibration, "made_on": "x86_64, AVX2"})
     made = section(text, "How it was made")
     assert "[defog/sqlcoder2](https://huggingface.co/defog/sqlcoder2) at revision `" + "a" * 40 in made
     assert "128 texts of 34,712 tokens from texts.txt" in made and "c" * 64 in made
+    assert "Computed on x86_64, AVX2" in made
     assert "| `type` | `q4_k_m` | llama.cpp's file type: the mixture of bit widths. |" in made
     assert "gguf 0.19.0, workbench 0.1.0" in made
     assert "/home" not in text and "my questions.csv" in text
@@ -238,7 +239,7 @@ def hostile_manifest(made: Manifest, text: str) -> Manifest:
     own["acceptance"]["verdict"] = "proved"
     own["tool_versions"] = {text: text, "workbench": text}
     own["recipe"]["options"] = {text: text, "type": text}
-    own["details"] = {"calibration": {"source": text, "texts": 3, "tokens": 4, "texts_sha256": text}}
+    own["details"] = {"calibration": {"source": text, "texts": 3, "tokens": 4, "texts_sha256": text}, "made_on": text}
     weights = re.sub(r'[\x00-\x1f\x7f<>:"|?*\\/]', "", plain(text)) + ".gguf"
     own["files"] = (FileEntry(weights, 1, "0" * 64),)
     return dataclasses.replace(made, name=text, model=text, architecture=text, build_key=text, **own)
@@ -309,7 +310,7 @@ def test_a_repository_tells_its_own_name_in_commands(tmp_path):
     text = repository_card([q4, bare], "acme/sqlcoder2-GGUF")
     assert "verify acme/sqlcoder2-GGUF --recipe RECIPE" in text and "name: sqlcoder2-GGUF" in text
     assert "question sets called bundled" in text  # those of the second, though the first was asked nothing
-    assert "llama-server -hf acme/sqlcoder2-GGUF:Q4_K_M" in text
+    assert "llama-server -hf acme/sqlcoder2-GGUF:Q4_K_M " in text
 
 
 def test_a_repository_is_of_one_model():

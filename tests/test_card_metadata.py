@@ -10,6 +10,7 @@ from huggingface_hub.repocard_data import ModelCardData, eval_results_to_model_i
 from huggingface_hub.utils import validate_repo_id
 from hypothesis import given
 from hypothesis import strategies as st
+from local_hub_cards import faults_of
 from test_card import HOSTILE, hostile_manifest
 
 from workbench.card import card_files, repository_card
@@ -26,6 +27,7 @@ REQUIRED = {"base_model", "base_model_relation", "quantized_by", "license", "pip
 
 def check_front_matter(text: str) -> ModelCardData:
     """See that huggingface_hub reads the card back as it is, and that the Hub's rules known to us hold."""
+    assert faults_of(text) == ([], [])  # as the local stand-in for the Hub would answer
     card = ModelCard(text)
     assert str(card) == text  # the client would write the very same card
     record = card.data.to_dict()

@@ -40,7 +40,7 @@ from workbench.card_results import (
     predicted_table,
     scorings,
 )
-from workbench.card_usage import HUB_NAME, choose, commands, hub_commands
+from workbench.card_usage import HUB_NAME, choose, commands, example_variant
 from workbench.card_variants import variant_table, which_to_choose
 from workbench.errors import ArtifactError
 from workbench.nano import MODEL_NAME
@@ -76,7 +76,7 @@ def repository_card(manifests: Sequence[Manifest], repository: str | None = None
         raise ArtifactError(
             f"one card cannot speak of packages made from {' and '.join(sources)}; give each model its own repository"
         )
-    first = facts[0]
+    first, example = facts[0], example_variant(facts)
     return render(
         "card_repository.md.j2",
         front_matter=front_matter(facts, _repository_name(first) or first.model),
@@ -84,7 +84,8 @@ def repository_card(manifests: Sequence[Manifest], repository: str | None = None
         variants=facts,
         table=markdown_table(variant_table(facts)),
         choice=which_to_choose(facts),
-        hub_commands=hub_commands(facts, first.package.hub_id),
+        example=example,
+        commands=commands(example) if example else [],
         where=first.package.hub_id or HUB_NAME,
         choose=Markdown(" --recipe RECIPE"),
         **_shared(facts),
@@ -116,7 +117,6 @@ def _package_card(facts: Facts) -> str:
         calibration=calibration_text(facts),
         gate=gate_text(facts),
         commands=commands(facts),
-        hub_commands=hub_commands([facts], facts.package.hub_id),
         notes=notes(facts),
         where=facts.package.hub_id or HUB_NAME,
         choose=choose(facts),

@@ -85,6 +85,7 @@ class Facts(Record):
     Attributes:
         name: the recipe's.
         model: short name of the model.
+        made_on: the processor that calibrated weights were computed on, whose order of sums shows in their last bits.
         weight_files: names of the files that hold the weights, sorted.
         refuted: whether the accuracy gate said so.
     """
@@ -103,6 +104,7 @@ class Facts(Record):
     licence: Licence
     recipe: RecipeFacts
     calibration: CalibrationFacts | None
+    made_on: Text | None
     tool_versions: dict[Text, Text]
     conformance: Conformance | None
     gate: Gate
@@ -142,6 +144,7 @@ def read_facts(manifest: Manifest) -> Facts:
                 "weight_files": tuple(_weights(entry.path for entry in manifest.files)),
                 "licence": source.get("licence") or {},
                 "calibration": manifest.details.get("calibration"),
+                "made_on": manifest.details.get("made_on"),
                 "conformance": manifest.conformance or None,
                 "gate": manifest.acceptance,
                 "reports": results.get("reports", [])[:MOST_REPORTS],

@@ -145,5 +145,6 @@ def calibration_text(facts: Facts) -> str:
     if not found:
         return ""
     tokens = f" of {found.tokens:,} tokens" if found.tokens else ""
+    place = f" Computed on {facts.made_on}, whose order of sums shows in the last bits." if facts.made_on else ""
     where = "the training questions the workbench brings" if found.source == "bundled" else plain(found.source)
-    return f"Calibrated on {found.texts} texts{tokens} from {where}; sha256 of the texts {found.texts_sha256}."
+    return f"Calibrated on {found.texts} texts{tokens} from {where}; sha256 of the texts {found.texts_sha256}.{place}"

@@ -23,7 +23,6 @@ from workbench.hub_layout import is_shared
 from workbench.prompt import PROMPTS
 from workbench.serve_commands import ServeCommand, serve_commands
 
-_LABEL = re.compile(r".*[.-](I?Q\d[A-Z0-9_]{0,8}|B?F16|F32)\.gguf")
 _RECIPE = re.compile(r"[a-z0-9][a-z0-9._-]*")
 HUB_NAME = "OWNER/NAME"  # stands for a repository that is not known
 
@@ -46,6 +45,7 @@ def _tamed(facts: Facts) -> Manifest:
         "conformance": {"kernels": [one.model_dump() for one in kernels]},
         "source": {"id": facts.source.id},
         "details": {},
+        "package": {"repository": facts.package.hub_id or HUB_NAME},
     }
     return Manifest(**record)
 
@@ -59,15 +59,17 @@ def fenced(text: str) -> Markdown:
 
 
 def commands(facts: Facts) -> list[dict[str, Any]]:
-    """Of each engine what a card shows: its name, what it needs, the lines that install and start it.
+    """Of each engine what a card shows: its name, what it needs, and the lines that install and start it.
 
-    An engine that is started from a program of several lines is named only: ``SERVE.md`` has the program.
+    ``folder`` holds those for the package's folder, ``hub`` those that fetch it from the Hub, each ``None`` where there
+    are none. Of an engine that is started from a program of several lines neither is shown: ``SERVE.md`` has it.
     """
     return [
         {
             "engine": one.engine,
             "needs": one.needs,
-            "block": None if "\n" in one.command else fenced(f"{one.install}\n{one.command}"),
+            "folder": None if "\n" in one.command else fenced(f"{one.install}\n{one.command}"),
+            "hub": fenced(one.hub) if one.hub else None,
         }
         for one in serving(facts)
     ]
@@ -78,20 +80,8 @@ def choose(facts: Facts) -> Markdown:
     return Markdown(f" --recipe {facts.name}" if is_shared(facts.format) and _RECIPE.fullmatch(facts.name) else "")
 
 
-def hub_commands(facts: Sequence[Facts], repository: str | None) -> Markdown | None:
-    """What llama.cpp and Ollama fetch variants from the Hub with; ``None`` for what is no GGUF, or refuted.
-
-    Args:
-        facts: of the variants; their files lie at the repository's root.
-        repository: its id, or ``None``.
-    """
-    labels = [label for one in facts if one.format == "gguf" and not one.refuted and (label := _label(one))]
-    where = repository or HUB_NAME
-    tools = ("llama-server -hf ", "ollama run hf.co/")
-    return fenced("\n".join(f"{tool}{where}:{label}" for label in labels for tool in tools)) if labels else None
-
-
-def _label(facts: Facts) -> str | None:
-    """``Q4_K_M``: the last part of the file's name, by which both tools ask."""
-    found = [_LABEL.fullmatch(name) for name in facts.weight_files]
-    return next((one[1] for one in found if one), None)
+def example_variant(facts: Sequence[Facts]) -> Facts | None:
+    """The variant to show commands of: one that a build recommends, else the first that no gate refuted."""
+    usable = [one for one in facts if not one.refuted and serving(one)]
+    chosen = [one for one in usable if any(report.recommended for report in one.reports)]
+    return next(iter([*chosen, *usable]), None)
