@@ -119,18 +119,24 @@ def llama(folder: Path, post_processor: bool = True, **config: object) -> Path:
     return folder
 
 
+def copied(folder: Path) -> Path:
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / name).write_bytes((MODEL_DIR / name).read_bytes())
+    return folder
+
+
 def llama3(folder: Path) -> Path:
     write_llama3_tokenizer(folder)
     return folder
 
 
 TOKENIZERS = {
-    "starcoder": lambda folder: MODEL_DIR,
+    "starcoder": copied,
     "llama": lambda folder: llama(folder, tokenizer_class="PreTrainedTokenizerFast"),
     "llama, without the step": lambda folder: llama(folder, False, tokenizer_class="PreTrainedTokenizerFast"),
     "llama, by class": lambda folder: llama(folder, tokenizer_class="LlamaTokenizer", add_bos_token=True),
     "code llama": lambda folder: llama(folder, tokenizer_class="CodeLlamaTokenizer"),
-    "llama 3": llama3,
+    "llama 3, with another in its settings": llama3,
 }
 
 
@@ -140,9 +146,9 @@ def test_no_begin_of_text_is_lost_or_doubled(kind: str, tmp_path: Path) -> None:
     from transformers import AutoTokenizer
 
     folder = TOKENIZERS[kind](tmp_path)
+    prompt = PROMPTS["v3-llama3" if "llama 3" in kind else "v3"]
+    (folder / "chat_template.jinja").write_text(fitting_template(prompt, folder), encoding="utf-8")
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    prompt = PROMPTS["v3-llama3" if kind == "llama 3" else "v3"]
-    tokenizer.chat_template = fitting_template(prompt, folder)
     messages = chat("CREATE TABLE city (name text);", "How many cities?")
     ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
     assert ids == tokenizer(prompt.render(*(one["content"] for one in messages)))["input_ids"]

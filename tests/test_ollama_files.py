@@ -7,7 +7,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -80,6 +84,52 @@ def test_system_and_prompt_make_the_models_prompt(name: str, schema: str, questi
     template = go_template(prompt)
     assert fill(template, {"System": schema, "Prompt": question}) == prompt.render(schema, question)
     assert fill(template, {"Prompt": question}) == question
+
+
+GO = """package main
+
+import (
+	"encoding/json"
+	"os"
+	"strings"
+	"text/template"
+)
+
+func main() {
+	var cases []struct {
+		Template string
+		Values   map[string]string
+	}
+	json.NewDecoder(os.Stdin).Decode(&cases)
+	var filled []string
+	for _, one := range cases {
+		var out strings.Builder
+		template.Must(template.New("").Option("missingkey=zero").Parse(one.Template)).Execute(&out, one.Values)
+		filled = append(filled, out.String())
+	}
+	json.NewEncoder(os.Stdout).Encode(filled)
+}
+"""
+
+
+@pytest.mark.peer
+def test_gos_own_templates_fill_it_alike(tmp_path: Path) -> None:
+    """``text/template`` with the option that Ollama sets; its program is the one on the path, or WORKBENCH_GO."""
+    go = os.environ.get("WORKBENCH_GO") or shutil.which("go")
+    if not go:
+        pytest.skip("no Go compiler; name its program in WORKBENCH_GO")
+    values = [
+        {"System": "CREATE TABLE t (a int); -- {{ x }}\n", "Prompt": "Zürich `t`?\n"},
+        {"Prompt": "raw {{ end }}"},
+    ]
+    cases = [{"Template": go_template(one), "Values": each} for one in PROMPTS.values() for each in values]
+    (tmp_path / "main.go").write_text(GO)
+    own = {"GOCACHE": str(tmp_path / "cache"), "GOPATH": str(tmp_path / "path"), "GOTOOLCHAIN": "local"}
+    done = subprocess.run(
+        [go, "run", "main.go"], cwd=tmp_path, env={**os.environ, **own}, input=json.dumps(cases),
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert json.loads(done.stdout) == [fill(one["Template"], one["Values"]) for one in cases]
 
 
 @pytest.mark.parametrize("name", PROMPTS)

@@ -130,7 +130,8 @@ def _vllm(manifest: Manifest) -> ServeCommand | None:
         needs = f"Linux with a GPU that one of vLLM's kernels for this package takes ({told}); not run here"
     command = f"vllm serve . --served-model-name {shlex.quote(manifest.model)} --port {PORT}"
     request = _request(manifest, manifest.model)
-    return ServeCommand("vLLM", "pip install vllm", command, request, needs, _from_hub(command, manifest))
+    install = "pip install vllm torchao" if manifest.format == "int8" else "pip install vllm"
+    return ServeCommand("vLLM", install, command, request, needs, _from_hub(command, manifest))
 
 
 def _llama_server(manifest: Manifest) -> ServeCommand:
