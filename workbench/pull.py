@@ -29,6 +29,7 @@ from workbench.errors import (
     VerificationError,
     WorkbenchError,
 )
+from workbench.hub_errors import quiet
 from workbench.hub_layout import WHOLE, belongs_to_root, packages_in
 from workbench.hub_listing import HUB_ID, Listing, list_repository
 from workbench.hub_transfer import fetch_exactly
@@ -102,6 +103,11 @@ def pull(request: PullRequest, listener: Listener = SILENT) -> Artifact:
     """
     if not HUB_ID.fullmatch(request.repository):
         raise WorkbenchError(f"{request.repository!r} is no Hub id; give OWNER/NAME, such as me/sqlcoder-gguf")
+    with quiet(listener):  # the client's own log quotes addresses, whose login may be a secret
+        return _pull(request, listener)
+
+
+def _pull(request: PullRequest, listener: Listener) -> Artifact:
     with _user_errors(request):
         listing = list_repository(request.repository, request.revision)
     package = _chosen(listing, request.recipe)
