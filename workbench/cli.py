@@ -36,6 +36,7 @@ from workbench.cli_pull import pull
 from workbench.cli_release import matrix, release
 from workbench.cli_report import report_page
 from workbench.cli_scores import score
+from workbench.cli_verify import verify
 
 
 class _Commands(click.Group):
@@ -220,3 +221,4 @@ def doctor(out: Path) -> None:
 
 
 cli.add_command(score)
+cli.add_command(verify)
