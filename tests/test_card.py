@@ -5,7 +5,7 @@ import re
 from functools import cache
 
 import pytest
-from carded import ACCEPTANCE, manifest, own_report, with_results
+from carded import ACCEPTANCE, CONFORMANCE, manifest, own_report, with_results
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
@@ -120,7 +120,16 @@ def test_without_a_report_it_says_so():
 def test_the_gate_speaks_in_words(verdict, words):
     text = card_files(manifest(acceptance={**ACCEPTANCE, "verdict": verdict}))["README.md"]
     assert words in section(text, "Accuracy")
-    assert ("> **The accuracy gate refuted this package.**" in text) == (verdict == "refuted")
+    assert ("> **The accuracy gate refuted this package:** with 95% confidence" in text) == (verdict == "refuted")
+
+
+@pytest.mark.parametrize("passed", [True, False])
+def test_what_does_not_conform_is_told_at_the_top(passed):
+    text = card_files(manifest(conformance={**CONFORMANCE, "passed": passed}))["README.md"]
+    assert ("> **It does not compute what its source computes:**" in text) == (not passed)
+    assert ("It does NOT conform to its source, in mock none" in section(text, "Nearness to the source")) == (
+        not passed
+    )
 
 
 def test_it_tells_how_it_was_made(card):
