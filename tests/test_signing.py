@@ -82,12 +82,14 @@ def test_a_flipped_bit_in_any_file_is_found(signed: Path, keys: Path, name: str)
 
 
 def test_every_bit_of_the_signature_counts(signed: Path, keys: Path) -> None:
-    """All bits, each alone; the digests of the files are known, so only the signature's file is read again."""
+    """Bits of every byte around the payload, and of every seventh of the payload, each alone."""
     from workbench.signing import signed_digests
 
     whole, digests = (signed / SIGNATURE).read_bytes(), signed_digests(signed, {})
-    for place in range(len(whole)):
-        for bit in range(8):
+    start, end = whole.index(b'"payload":"') + 11, whole.index(b'","payloadType"')
+    places = [*range(start), *range(start, end, 7), *range(end - 8, len(whole))]
+    for place in places:
+        for bit in {place % 8, (place * 5 + 3) % 8} if not start <= place < end else {place % 8}:
             altered = bytearray(whole)
             altered[place] ^= 1 << bit
             (signed / SIGNATURE).write_bytes(altered)
@@ -95,6 +97,23 @@ def test_every_bit_of_the_signature_counts(signed: Path, keys: Path) -> None:
             assert check.status == "failed", (place, bit, bytes(altered[place - 8 : place + 8]))
     (signed / SIGNATURE).write_bytes(whole)
     assert verify_signature(signed, keys / "own.pub", digests=digests).status == "passed"
+
+
+def test_every_bit_counts_for_who_has_no_key_too(signed: Path) -> None:
+    """The signature leads to its key, whose digest stands beside it: some bits of the two."""
+    from workbench.signing import signed_digests
+
+    whole, digests = (signed / SIGNATURE).read_bytes(), signed_digests(signed, {})
+    places = [whole.index(b'"hint":"') + 8 + one for one in range(0, 64, 13)]
+    places += [whole.index(b'"sig":"') + 7 + one for one in range(0, 92, 9)]
+    for number, place in enumerate(places):
+        altered = bytearray(whole)
+        altered[place] ^= 1 << number % 8
+        (signed / SIGNATURE).write_bytes(altered)
+        assert verify_signature(signed, digests=digests).status == "failed", place
+    (signed / SIGNATURE).write_bytes(whole)
+    check = verify_signature(signed, digests=digests)
+    assert (check.status, check.detail.startswith("it holds for the key")) == ("not checked", True)
 
 
 @pytest.mark.parametrize(

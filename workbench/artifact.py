@@ -195,11 +195,12 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 def known_files(folder: Path) -> set[str]:
     """Names of the files an artifact may hold, listed or not; empty for a folder that is no artifact."""
     try:
-        files = json.loads((folder / MANIFEST_NAME).read_text(encoding="utf-8"))["files"]
-        return {*UNLISTED, *(str(entry["path"]) for entry in files)}
+        record = json.loads((folder / MANIFEST_NAME).read_text(encoding="utf-8"))
+        described = record.get("package", {}).get("generated", ())  # also of a run that was killed while it packaged
+        return {*UNLISTED, *(str(entry["path"]) for entry in record["files"]), *map(str, described)}
     except OSError:
         return set()
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return set(UNLISTED)
 
 

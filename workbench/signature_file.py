@@ -34,12 +34,16 @@ class SignatureFile:
         hint: sha256 of the public key, where a key signed.
         name: the signed package's own name.
         digests: sha256 of every file that is signed, by name.
+        message: the bytes that are signed.
+        value: the signature over them.
     """
 
     by_key: bool
     hint: str
     name: str
     digests: dict[str, str]
+    message: bytes
+    value: bytes
 
 
 def read_signature(content: bytes) -> SignatureFile:
@@ -58,12 +62,18 @@ def read_signature(content: bytes) -> SignatureFile:
         statement = json.loads(payload)
         signed = {one["name"]: _sha256(one) for one in statement["predicate"]["resources"]}
         name = str(statement["subject"][0]["name"])
+        value = base64.b64decode(bundle["dsseEnvelope"]["signatures"][0]["sig"], validate=True)
         plain = _canonical(bundle, hint) if by_key else _library_form(content)
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
         raise ValueError("is no signature of model-signing, or a damaged one") from error
     if plain != content:
         raise ValueError("is not in the form in which it was written, so somebody altered it")
-    return SignatureFile(by_key, hint, name, signed)
+    return SignatureFile(by_key, hint, name, signed, _encoded(payload), value)
+
+
+def _encoded(payload: bytes) -> bytes:
+    """What a DSSE envelope has signed: its payload with type and lengths before it (DSSE 1.0, protocol.md)."""
+    return b"DSSEv1 %d %s %d %s" % (len(PAYLOAD_TYPE), PAYLOAD_TYPE.encode(), len(payload), payload)
 
 
 def _sha256(resource: dict[str, Any]) -> str:

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from workbench.artifact import open_artifact, sha256_file
 from workbench.checks import FAILED, NOT_CHECKED, PASSED, Check
 from workbench.errors import ArtifactError, PrerequisiteError, WorkbenchError
+from workbench.key_recovery import signers
 from workbench.package_files import MANIFEST, PROVENANCE, SIGNATURE
 from workbench.signature_file import SignatureFile, read_signature
 from workbench.signing_keys import fingerprint, private_key, public_key, public_pem
@@ -241,7 +242,7 @@ def verify_signature(
     if fault:
         return Check(CHECK, FAILED, fault)
     if trusted is None and identity is None:
-        return Check(CHECK, NOT_CHECKED, f"it is signed {_by_whom(found)}; {_how(found)} to check by whom")
+        return _unnamed(found)
     return _verified(folder, _verifier(public, identity, issuer), signed)
 
 
@@ -260,12 +261,18 @@ def _fault(found: SignatureFile, signed: Mapping[str, str], hint: str | None, id
     return ""
 
 
-def _by_whom(found: SignatureFile) -> str:
-    return f"by the key {found.hint[:16]!r}" if found.by_key else "by a certificate"
-
-
-def _how(found: SignatureFile) -> str:
-    return "give --public-key" if found.by_key else "give --identity and --issuer"
+def _unnamed(found: SignatureFile) -> Check:
+    """A signature without anybody to expect it from: it may still contradict itself."""
+    if not found.by_key:
+        return Check(CHECK, NOT_CHECKED, "it is signed by a certificate; give --identity and --issuer to check by whom")
+    try:
+        holds = any(fingerprint(key) == found.hint for key in signers(found.message, found.value))
+    except ValueError:
+        holds = False
+    if not holds:
+        return Check(CHECK, FAILED, "the signature does not hold for the key that it names; it was altered")
+    told = f"it holds for the key {found.hint[:16]}...; whose that is, --public-key FILE can tell"
+    return Check(CHECK, NOT_CHECKED, told)
 
 
 def _verifier(public: Path | None, identity: str | None, issuer: str | None) -> Any:
