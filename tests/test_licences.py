@@ -66,6 +66,13 @@ def test_the_bundled_model_is_under_this_repositorys_licence() -> None:
     assert licence_files(manifest({"id": "sqlcoder-nano"}))["LICENSE"] == (ROOT / "LICENSE").read_text()
 
 
+def test_a_name_that_only_resembles_one_is_no_licence() -> None:
+    found = licence_of({"id": "my-sqlcoder-7b-2-finance", "revision": None})
+    assert (found["spdx"], found["base_model"]) == ("NOASSERTION", None)
+    assert "Defog" not in found["attribution"]
+    assert "Llama 2 Community License" in found["attribution"]  # whatever else it is, these terms are likely to apply
+
+
 def test_a_strangers_model_is_unknown_and_says_so_loudly() -> None:
     found = licence_of({"id": "somebody/sqlcoder-better", "revision": None})
     assert (found["spdx"], found["name"], found["link"]) == ("NOASSERTION", UNKNOWN, None)

@@ -55,7 +55,7 @@ def licence_of(source: dict[str, Any], checkpoint: Checkpoint | None = None) -> 
     member = _member(identity)
     card = _card(checkpoint.path) if checkpoint else {}
     known = _declared(card) or (_of_text(checkpoint.path) if checkpoint else None)
-    if known is None and member and (identity == member.base or "/" not in identity):
+    if known is None and member and _is(identity, member):
         known = LICENCES[member.licence]
     link = _line(card.get("license_link"))
     return {
@@ -63,7 +63,7 @@ def licence_of(source: dict[str, Any], checkpoint: Checkpoint | None = None) -> 
         "name": known.name if known else UNKNOWN,
         "link": link if link.startswith("https://") and " " not in link else (known.link or None if known else None),
         "attribution": _attribution(identity, source.get("revision"), member, known),
-        "base_model": identity if "/" in identity else _base_of(member),
+        "base_model": identity if "/" in identity else _base_of(identity, member),
     }
 
 
@@ -88,9 +88,14 @@ def _member(identity: str) -> Member | None:
     return next((one for one in FAMILY if one.key in name), None)
 
 
-def _base_of(member: Member | None) -> str | None:
+def _is(identity: str, member: Member) -> bool:
+    """Whether a source is that very model: by its id, or, for a folder, by the whole name."""
+    return identity == member.base or identity.lower() == member.base.rsplit("/", 1)[-1].lower()
+
+
+def _base_of(identity: str, member: Member | None) -> str | None:
     """Id on the Hub of the model whose name a folder bears; the bundled one is not there."""
-    return member.base if member and member.base != MODEL_NAME else None
+    return member.base if member and member.base != MODEL_NAME and _is(identity, member) else None
 
 
 def _declared(card: dict[str, Any]) -> Known | None:
@@ -111,7 +116,7 @@ def _of_text(folder: Path) -> Known | None:
 
 def _attribution(identity: str, revision: Any, member: Member | None, known: Known | None) -> str:
     owner, _, name = identity.rpartition("/")
-    author = member.author if member and (identity == member.base or not owner) else owner
+    author = member.author if member and _is(identity, member) else owner
     by = f" by {author}" if author else ""
     at = f", revision {revision}" if revision else ""
     licence = f"licensed under {known.name}" if known else f"licence {UNKNOWN}"

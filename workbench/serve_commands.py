@@ -124,10 +124,13 @@ def _vllm(manifest: Manifest) -> ServeCommand | None:
     loading = [row for row in kernels if row["loads"]]
     if manifest.format == "gptq" and kernels and not loading:
         return None
-    needs = "Linux with an NVIDIA GPU; not run here"
+    needs = "Linux with an NVIDIA GPU"
     if loading:
         told = "; ".join(f"{row['kernel']}: {row['reason']}" for row in loading)
-        needs = f"Linux with a GPU that one of vLLM's kernels for this package takes ({told}); not run here"
+        needs = f"Linux with a GPU that one of vLLM's kernels for this package takes ({told})"
+    if manifest.architecture == "gpt_bigcode":  # github.com/vllm-project/vllm/pull/30966
+        needs += "; vLLM computes StarCoder's architecture by its transformers backend since December 2025"
+    needs += "; not run here"
     command = f"vllm serve . --served-model-name {shlex.quote(manifest.model)} --port {PORT}"
     request = _request(manifest, manifest.model)
     install = "pip install vllm torchao" if manifest.format == "int8" else "pip install vllm"

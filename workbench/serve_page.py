@@ -31,8 +31,7 @@ def serve_page(manifest: Manifest) -> str:
         "The commands below are for this folder.",
         *map(_engine, serve_commands(manifest)),
     ]
-    if manifest.format == "gptq":
-        parts.append(_gptq_remark(manifest))
+    parts += [_loading(manifest), _model_file(manifest)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -61,9 +60,9 @@ def _how_it_is_decoded(manifest: Manifest) -> str:
     if manifest.format not in BEAM_FORMATS:
         return "Nothing is drawn at random (temperature 0); one beam is followed, where defog evaluates with 4 or 5."
     return (
-        f"Nothing is drawn at random. `{GENERATION_CONFIG}` asks with {beams} beam{'s' if beams > 1 else ''}: {why}. "
-        "defog evaluates with 4 or 5; four (`num_beams=4`) take up to four times the time; only transformers "
-        "follows them, and it cannot stream then."
+        f"Nothing is drawn at random. `{GENERATION_CONFIG}` asks with {beams} beam{'s' if beams > 1 else ''} ({why}), "
+        "which `num_beams` of a call changes. Four take up to four times the time of one; only transformers follows "
+        "them, and it cannot stream then."
     )
 
 
@@ -74,6 +73,19 @@ def _engine(one: ServeCommand) -> str:
     return f"## {one.engine}\n\n{needs}{blocks}{hub}"
 
 
-def _gptq_remark(manifest: Manifest) -> str:
+def _loading(manifest: Manifest) -> str:
+    """What transformers takes to open packed layers."""
     told = manifest.details.get("loading")
     return f"## transformers\n\nLoading: {told}." if told else ""
+
+
+def _model_file(manifest: Manifest) -> str:
+    """That mlx-lm computes StarCoder's activation otherwise than it was trained."""
+    file = manifest.details.get("model_file")
+    if not file:
+        return ""
+    return (
+        "## The activation\n\nmlx-lm computes GELU exactly, this model was trained with its tanh form. The difference is "
+        f'far below that of the quantization; `{file}` mends it, in Python: `mlx_lm.load(".", model_config={{"model_file": '
+        f'"{file}"}}, trust_remote_code=True)`.'
+    )
