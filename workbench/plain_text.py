@@ -18,7 +18,8 @@ _FOLDERS = re.compile(r"(?<![\w:/.~])(?:file:/*|~|[A-Za-z]:)?[/\\](?:[^/\\\s'\"]
 
 def plain(text: str) -> str:
     """A text as one line, cut at ``MOST_CHARACTERS``, without control, format and surrogate characters and folders."""
-    spaced = "".join(" " if unicodedata.category(one) in ("Cc", "Zl", "Zp") else one for one in text)
+    begin = text[: 4 * MOST_CHARACTERS]  # what a megabyte begins with is enough to look at
+    spaced = "".join(" " if unicodedata.category(one) in ("Cc", "Zl", "Zp") else one for one in begin)
     kept = "".join(one for one in spaced if unicodedata.category(one) not in ("Cf", "Cs", "Co"))
     line = _FOLDERS.sub("", " ".join(kept.split()))
     return line if len(line) <= MOST_CHARACTERS else f"{line[:MOST_CHARACTERS]}…"
