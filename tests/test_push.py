@@ -72,6 +72,17 @@ def test_a_second_push_does_nothing(hub, q4, q8, tmp_path):
     assert [one.method for one in hub.requests if one.method not in ("GET", "HEAD")] == []
 
 
+def test_packages_that_differ_in_a_file_of_the_root_do_not_take_turns(hub, q4, tmp_path):
+    q8 = made_package(tmp_path / "built" / "q8", "q8", more={"params": '{"stop": ["x"]}', "template": "another"})
+    send(q8, "me/nano-gguf", out=tmp_path)
+    assert there(hub, "me/nano-gguf")["template"] == b"another"
+    (first,), _ = send(q4, "me/nano-gguf", out=tmp_path)
+    assert there(hub, "me/nano-gguf")["template"] == (q4 / "template").read_bytes()
+    for folders in ((q8,), (q4,), (q8, q4)):
+        (again,), _ = send(*folders, "me/nano-gguf", out=tmp_path)
+        assert (again.commit, again.is_new) == (first.commit, False)
+
+
 def test_a_package_that_is_pushed_again_replaces_its_own_part_alone(hub, q4, q8, tmp_path):
     send(q4, q8, "me/nano-gguf", out=tmp_path)
     hub.repository("me/nano-gguf").put({"notes.txt": b"of the owner"}, "a note")

@@ -5,7 +5,7 @@ repository with every quantization of a model, the weights at the root: ``llama-
 ``ollama run hf.co/me/nano-gguf:Q4_K_M`` look there and nowhere else. So the weights of GGUF packages lie at the root,
 and what else a package holds in a folder of its recipe's name; what speaks of the whole repository is at the root::
 
-    README.md  LICENSE  NOTICE               of the repository: its card, its licence
+    README.md  LICENSE                       of the repository: its card, its licence
     template  params                         what Ollama asks the Hub for
     .eval_results/gguf-q4_k_m.<name>.yaml    the Hub looks for these at the root
     nano.Q4_K_M.gguf  nano.Q8_0.gguf         weights, side by side
@@ -26,12 +26,12 @@ import re
 from collections.abc import Collection
 from pathlib import PurePosixPath
 
-from workbench.package_files import CARD, EVAL_RESULTS, LICENCE, MANIFEST, NOTICE
+from workbench.package_files import CARD, EVAL_RESULTS, LICENCE, MANIFEST
 
 SHARED_FORMAT = "gguf"
 WEIGHTS_SUFFIX = ".gguf"
 OLLAMA_TEMPLATE, OLLAMA_PARAMS = "template", "params"  # names that Ollama asks the Hub for
-COPIED = (LICENCE, NOTICE, OLLAMA_TEMPLATE, OLLAMA_PARAMS)  # of a package, to the root of a shared repository
+COPIED = (LICENCE, OLLAMA_TEMPLATE, OLLAMA_PARAMS)  # of a package, to the root of a shared repository
 _RECIPE = re.compile(r"[a-z0-9][a-z0-9._-]*")  # what a recipe may be called: a listing may come from anybody
 WHOLE = ""  # the package that a repository is, in packages_in
 

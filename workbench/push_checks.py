@@ -146,7 +146,10 @@ def _packaged(artifact: Artifact, dry_run: bool, listener: Listener) -> Artifact
         listener.note(f"{artifact.path} is no package yet, or changed since: push would package it first")
         return artifact
     listener.note(f"{artifact.path} is no package yet, or changed since: it is packaged first")
-    return package(PackageRequest(artifact.path), listener)
+    done = package(PackageRequest(artifact.path), listener)
+    if not is_packaged(done):
+        raise ArtifactError(f"{artifact.path} changed while it was packaged; run again when nothing else writes there")
+    return done
 
 
 def _refuse_strangers(artifact: Artifact) -> None:

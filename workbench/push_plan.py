@@ -75,7 +75,7 @@ def plan_push(packages: Sequence[CheckedPackage], state: RepositoryState, listen
     before = {recipe: one for recipe, one in there.items() if not shared or recipe in _names(packages)}
     others = [one for recipe, one in there.items() if recipe not in before]
     if shared:
-        contents |= _root(packages, others, listener)
+        contents |= _root(packages, others, state, listener)
     stale = {path for one in before.values() for path in paths_of(one)} - {p for one in others for p in paths_of(one)}
     deleted = sorted((stale & set(state.files)) - set(contents))
     sent = [path for path, content in contents.items() if not is_there(content, state.files.get(path))]
@@ -122,14 +122,26 @@ def _placed(packages: Sequence[CheckedPackage]) -> dict[str, Content]:
     return found
 
 
-def _root(packages: Sequence[CheckedPackage], others: Sequence[Manifest], listener: Listener) -> dict[str, Content]:
-    """What speaks of the whole repository: its card, and the files that are the same for every package."""
+def _root(
+    packages: Sequence[CheckedPackage], others: Sequence[Manifest], state: RepositoryState, listener: Listener
+) -> dict[str, Content]:
+    """What speaks of the whole repository: its card, and files that are its packages' alike.
+
+    Of those, the package whose recipe comes first in the alphabet gives its own, whichever are sent now: else two
+    packages that differ in one would take turns.
+    """
+    own = {one.manifest.name: one.contents for one in packages}
     found = {CARD: content_of(_card([one.manifest for one in packages], others, listener))}
     for name in COPIED:
-        first = next((one.contents[name] for one in packages if name in one.contents), None)
-        if first:
-            found[name] = first
+        holders = {recipe for recipe, contents in own.items() if name in contents}
+        first = min(holders | {one.name for one in others if name in _listed(one)}, default="")
+        if first in holders or (holders and name not in state.files):
+            found[name] = own[first if first in holders else min(holders)][name]
     return found
+
+
+def _listed(manifest: Manifest) -> set[str]:
+    return {entry.path for entry in manifest.files}
 
 
 def _card(own: Sequence[Manifest], others: Sequence[Manifest], listener: Listener) -> str:
