@@ -293,3 +293,13 @@ def test_a_tree_that_does_not_tell_which_files_are_large(hub, int8, tmp_path):
         send(int8, "me/nano", out=tmp_path)
         (again,), _ = send(int8, "me/nano", out=tmp_path)
     assert not again.is_new
+
+
+def test_a_state_that_cannot_be_read_at_first_is_read_again(hub, int8, tmp_path):
+    """The commit fails, then the look at what came of it fails too, twice."""
+    send(int8, "me/nano", out=tmp_path)
+    changed(int8, details={"new": 1})
+    hub.fail("POST", "/commit/", "lost")
+    hub.fail("GET", "/tree/", 503, times=2, skip=1)
+    send(int8, "me/nano", out=tmp_path)
+    assert there(hub, "me/nano") == files_of(int8)

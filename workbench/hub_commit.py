@@ -18,7 +18,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -107,10 +106,10 @@ def write(
         WorkbenchError: the Hub did not take what it was sent as it was sent.
         OSError, RuntimeError, ValueError, huggingface_hub.errors.HTTPError: the client's.
     """
-    states = chain([state], _anew(api, target))
+    known: list[RepositoryState] = [state]
 
     def attempt() -> Written:
-        found = next(states)
+        found = known.pop() if known else read_state(api, target.repository, target.revision)
         planned = plan(found)
         if planned.is_done:
             return _there(api, found)
@@ -119,11 +118,6 @@ def write(
         return proposal or _commit(api, target, ready, planned, message, listener)
 
     return insisting(attempt, target.repository, listener)
-
-
-def _anew(api: HfApi, target: Target) -> Iterator[RepositoryState]:
-    while True:
-        yield read_state(api, target.repository, target.revision)
 
 
 def _there(api: HfApi, state: RepositoryState) -> Written:
