@@ -84,8 +84,8 @@ def _model_file(manifest: Manifest) -> str:
     file = manifest.details.get("model_file")
     if not file:
         return ""
+    call = f'mlx_lm.load(".", model_config={{"model_file": "{file}"}}, trust_remote_code=True)'
     return (
-        "## The activation\n\nmlx-lm computes GELU exactly, this model was trained with its tanh form. The difference is "
-        f'far below that of the quantization; `{file}` mends it, in Python: `mlx_lm.load(".", model_config={{"model_file": '
-        f'"{file}"}}, trust_remote_code=True)`.'
+        "## The activation\n\nmlx-lm computes GELU exactly, this model was trained with its tanh form. The difference "
+        f"is far below that of quantization; `{file}` mends it in Python: `{call}`."
     )
