@@ -107,6 +107,13 @@ def test_a_complete_package_passes(unsigned_once, signed_once, keys):
     assert looked_at(signed_once, keys) == expected | {"signature": PASSED}
 
 
+@pytest.mark.parametrize("recipe", ["fp16", "int8", "onnx-fp16"])
+def test_packages_of_other_formats_pass(tmp_path, recipe):
+    found = looked_at(nano_package(recipe, tmp_path / recipe))
+    assert found.pop("signature") == NOT_CHECKED
+    assert set(found.values()) == {PASSED}
+
+
 def flips_that_pass(folder, count, seed, keys=None):
     """Flip single bits, as many in each file, one at a time; those after which nothing fails."""
     chance, files, unnoticed = random.Random(seed), files_of(folder), []
@@ -257,6 +264,23 @@ def test_a_bill_of_materials_that_is_not_the_manifests(unsigned):
     (unsigned / BOM).write_text(json.dumps(record))
     redone(unsigned)
     assert "version" in details(unsigned, "bom")
+
+
+def test_a_bill_of_materials_of_another_version_must_still_name_every_file(unsigned):
+    manifest = open_artifact(unsigned).manifest
+    record = json.loads((unsigned / BOM).read_text())
+    (unsigned / BOM).write_text(json.dumps(record))
+    redone(unsigned, package={**manifest.package, "workbench": "9.9.9"})
+    assert looked_at(unsigned)["bom"] == PASSED
+    (part,) = record["metadata"]["component"]["components"]
+    part["hashes"][0]["content"] = "0" * 64
+    (unsigned / BOM).write_text(json.dumps(record))
+    redone(unsigned)
+    assert "sqlcoder-nano.Q4_K_M.gguf" in details(unsigned, "bom")
+    del record["metadata"]
+    (unsigned / BOM).write_text(json.dumps(record))
+    redone(unsigned)
+    assert "sqlcoder-nano.Q4_K_M.gguf" in details(unsigned, "bom")
 
 
 def test_another_versions_words_are_said_not_to_be_compared(unsigned):

@@ -151,7 +151,7 @@ def _bom(evidence: Evidence) -> Check:
         return Check("bom", FAILED, f"{BOM} is not valid by CycloneDX's strict schema: {fault}")
     wrong = _wrong_digests(parse_json(data, BOM), evidence.manifest)
     if wrong:
-        return Check("bom", FAILED, "\n".join(f"{BOM} names {name!a} with another sha256" for name in wrong))
+        return Check("bom", FAILED, "\n".join(f"{BOM} does not name {name!a} with its sha256" for name in wrong))
     if data == _made_bom(evidence.read(MANIFEST)):
         return Check("bom", PASSED, "valid by CycloneDX's strict schema, and made again with the same bytes")
     if evidence.other_workbench:
@@ -175,19 +175,11 @@ def _schema_fault(data: bytes) -> str:
 
 
 def _wrong_digests(record: Any, manifest: Manifest) -> list[str]:
-    """Files of the manifest that a bill of materials names with another sha256."""
-    listed = {entry.path: entry.sha256 for entry in manifest.files}
-    found = []
-    stack = [record]
-    while stack:
-        one = stack.pop()
-        if isinstance(one, dict):
-            stack.extend(one.values())
-            if one.get("type") == "file" and one.get("name") in listed:
-                found += [(one["name"], _sha256_of(one))]
-        elif isinstance(one, list):
-            stack.extend(one)
-    return sorted(name for name, digest in found if digest not in (None, listed[name]))
+    """Files of the model that a bill of materials lacks, or names with another sha256 than the manifest."""
+    listed = {entry.path: entry.sha256 for entry in model_files(manifest)}
+    parts = record.get("metadata", {}).get("component", {}).get("components", [])  # of the schema's types
+    named = {one["name"]: _sha256_of(one) for one in parts}
+    return sorted(name for name in {*listed, *named} if listed.get(name) != named.get(name))
 
 
 def _sha256_of(component: dict[str, Any]) -> str | None:
