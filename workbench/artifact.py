@@ -53,7 +53,8 @@ class Manifest:
         conformance: how its own engine computes beside the source; empty until that was looked at.
         acceptance: what the recipe's accuracy gate said; empty until a build with a gate judged it.
         results: what builds and evaluations found, see ``workbench/package_results.py``; empty until packaged.
-        package: of a package: version of its layout, licence, when it was made; empty until packaged.
+        package: of a package: version of its layout, when it was made, and which files were ``generated`` to describe
+            the model; empty until packaged.
         schema_version: version of this record.
     """
 

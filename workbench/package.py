@@ -90,7 +90,7 @@ def package(request: PackageRequest, listener: Listener = SILENT) -> Artifact:
         try:
             return _package(request, read_manifest(request.artifact), listener)
         except OSError as error:
-            raise storage_error(error, request.artifact) from error
+            raise storage_error(error, request.artifact, "package a copy of it elsewhere") from error
 
 
 def _package(request: PackageRequest, before: Manifest, listener: Listener) -> Artifact:

@@ -225,7 +225,6 @@ def verify_signature(
         WorkbenchError: the key cannot be used, or the identity is named without its issuer.
         PrerequisiteError: a library is missing, or the network, which keyless checks need.
     """
-    _require_library()
     if (identity is None) is not (issuer is None) or (public and identity):
         raise WorkbenchError("name who is trusted in one way: --public-key FILE, or --identity together with --issuer")
     trusted = public_key(public) if public else None
@@ -243,6 +242,7 @@ def verify_signature(
         return Check(CHECK, FAILED, fault)
     if trusted is None and identity is None:
         return _unnamed(found)
+    _require_library()
     return _verified(folder, _verifier(public, identity, issuer), signed)
 
 

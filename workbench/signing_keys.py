@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.errors import WorkbenchError
-from workbench.storage import check_writable, storage_error
+from workbench.storage import storage_error
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
@@ -46,7 +46,6 @@ def make_key(path: Path) -> Path:
     for file in (path, public_path):
         if file.exists() or file.is_symlink():
             raise WorkbenchError(f"{file} is there already, and a key is never replaced; give another path")
-    check_writable(path.parent)
     key = ec.generate_private_key(ec.SECP256R1())
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     _write_new(path, pem, 0o600)
@@ -57,12 +56,13 @@ def make_key(path: Path) -> Path:
 def _write_new(path: Path, content: bytes, mode: int) -> None:
     """A file with these rights from its first byte on, never in place of another."""
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
             file.write(content)
     except FileExistsError as error:
         raise WorkbenchError(f"{path} is there already, and a key is never replaced; give another path") from error
     except OSError as error:
-        raise storage_error(error, path) from error
+        raise storage_error(error, path, "give another path") from error
 
 
 def private_key(path: Path) -> EllipticCurvePrivateKey:

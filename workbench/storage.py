@@ -147,12 +147,18 @@ def folder_bytes(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
-def storage_error(error: OSError, path: Path) -> StorageError:
-    """The user's sentence for an operating-system error while writing below ``path``."""
+def storage_error(error: OSError, path: Path, way: str = "choose another folder with --out") -> StorageError:
+    """The user's sentence for an operating-system error while writing below ``path``.
+
+    Args:
+        error: what the system said.
+        path: what was written.
+        way: what else the user can do.
+    """
     reason = _REASONS.get(error.errno or 0)
     if reason is None:
-        return StorageError(f"{path} cannot be written ({error.strerror or error}); choose another folder with --out")
-    return StorageError(f"{reason.format(path=path)} or choose another folder with --out")
+        return StorageError(f"{path} cannot be written ({error.strerror or error}); {way}")
+    return StorageError(f"{reason.format(path=path)} or {way}")
 
 
 def check_writable(folder: Path) -> None:
