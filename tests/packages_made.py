@@ -60,8 +60,12 @@ def sealed(folder: Path, manifest: Manifest) -> Path:
 
 def changed(folder: Path, **fields: Any) -> Path:
     """The package with other fields in its manifest, and proof that fits it."""
-    manifest = manifest_of(json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
-    return sealed(folder, dataclasses.replace(manifest, **fields))
+    return sealed(folder, dataclasses.replace(manifest_in(folder), **fields))
+
+
+def manifest_in(folder: Path) -> Manifest:
+    """The package's manifest, whatever its files are by now."""
+    return manifest_of(json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
 
 
 def files_of(folder: Path) -> dict[str, bytes]:

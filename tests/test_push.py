@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from packages_made import changed, files_of, made_package
+from packages_made import changed, files_of, made_package, manifest_in, sealed
 from pushing import TOKEN, head, send, there, writable_hub
 
 from workbench.errors import WorkbenchError
@@ -186,6 +186,28 @@ def test_what_cannot_lie_where_others_do(hub, q4, int8, tmp_path):
     other = made_package(tmp_path / "other", "q8", model="another")
     with pytest.raises(WorkbenchError, match="me/gguf holds sqlcoder-nano, and q8 is of another"):
         send(other, "me/gguf", out=tmp_path)
+
+
+def test_a_file_of_the_same_name_in_the_repository(hub, q4, tmp_path):
+    send(q4, "me/gguf", out=tmp_path)
+    same = made_package(tmp_path / "same", "q5")
+    (same / "sqlcoder-nano.q5.gguf").rename(same / "sqlcoder-nano.q4.gguf")
+    sealed(same, manifest_in(same))
+    with pytest.raises(WorkbenchError, match=r"me/gguf holds sqlcoder-nano.q4.gguf of q4, and q5 has a file of that"):
+        send(same, "me/gguf", out=tmp_path)
+
+
+def test_what_cannot_stand_in_a_card_is_left_out_of_it(hub, q4, tmp_path):
+    secret = "ghp_" + "a1B2" * 9
+    stranger = made_package(tmp_path / "q8", "q8")
+    changed(stranger, recipe={**manifest_in(stranger).recipe, "description": f"Made with {secret}."}, prompt=secret)
+    text = (stranger / "manifest.json").read_bytes()
+    hub.add_repository("me/nano-gguf", {"q8/manifest.json": text})
+    _, heard = send(q4, "me/nano-gguf", out=tmp_path)
+    card = there(hub, "me/nano-gguf")["README.md"].decode()
+    assert secret not in card
+    assert "q4" in card
+    assert "what the repository says of q8 cannot stand in a card" in heard.text
 
 
 def test_a_strangers_manifest_beside_ours_is_left_out(hub, q4, tmp_path):

@@ -9,6 +9,7 @@ from pushing import TOKEN, head, send, there, writable_hub
 
 from workbench import hub_errors
 from workbench.errors import WorkbenchError
+from workbench.hub_commit import Target, _xet_where_it_is
 from workbench.hub_errors import one_line
 
 
@@ -105,6 +106,19 @@ def test_what_was_sent_is_not_sent_again(hub, q4, q8, tmp_path):
     send(q4, q8, "me/nano-gguf", out=tmp_path)
     assert not hub.asked("PUT")
     assert len(hub.repository("me/nano-gguf").history()) == 2
+
+
+def test_a_connection_cut_in_the_middle_of_a_large_file(hub, q4, q8, tmp_path):
+    """However often it breaks there: what is whole stays there, and the next run sends the rest."""
+    hub.fail("PUT", "/", "cut", after_bytes=20_000, times=None, skip=1)
+    with pytest.raises(WorkbenchError, match=r"connection to the Hub broke off while me/nano-gguf.*goes on from there"):
+        send(q4, q8, "me/nano-gguf", out=tmp_path)
+    assert there(hub, "me/nano-gguf") == {}
+    hub.heal()
+    hub.requests.clear()
+    send(q4, q8, "me/nano-gguf", out=tmp_path)
+    assert len(hub.asked("PUT")) == 1
+    assert {"q4/manifest.json", "q8/manifest.json"} <= set(there(hub, "me/nano-gguf"))
 
 
 def test_a_large_file_goes_in_parts(hub, int8, tmp_path):
@@ -210,6 +224,24 @@ def test_a_server_that_sends_the_token_back(hub, int8, tmp_path):
     assert TOKEN not in str(told.value)
     assert "pass@" not in str(told.value)
     assert "sig=abc" not in str(told.value)
+
+
+@pytest.mark.parametrize("said", ["Private repository storage limit reached", "quota exceeded"])
+def test_no_room_is_told_whatever_its_status(hub, int8, tmp_path, said):
+    hub.plant("POST", "/preupload/", b"{}", status=403, headers={"X-Error-Message": said})
+    with pytest.raises(WorkbenchError, match=rf"no room for me/nano \(403: .*{said}\); free or buy storage"):
+        send(int8, "me/nano", out=tmp_path)
+
+
+@pytest.mark.parametrize(("headers", "is_disabled"), [({"X-Xet-Cas-Url": "http://127.0.0.1:1"}, False), ({}, True)])
+def test_xet_is_left_to_the_client_where_the_hub_has_it(hub, monkeypatch, headers, is_disabled):
+    from huggingface_hub import HfApi, constants
+
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", False)
+    hub.plant("GET", "/xet-write-token/", b"{}", headers=headers)
+    with _xet_where_it_is(HfApi(), Target("me/nano")):
+        assert constants.HF_HUB_DISABLE_XET is is_disabled
+    assert constants.HF_HUB_DISABLE_XET is False
 
 
 def test_a_servers_words_are_one_short_line():

@@ -41,10 +41,6 @@ pause: Callable[[float], None] = time.sleep
 Done = TypeVar("Done")
 
 
-class ConflictError(WorkbenchError):
-    """Somebody else changed the repository between reading and writing it."""
-
-
 @contextmanager
 def user_errors(repository: str) -> Iterator[None]:
     """The Hub client's errors as one sentence that says what to do."""
@@ -182,7 +178,7 @@ def _refused(repository: str, status: int, said: str) -> WorkbenchError:
     if status in (401, 403):
         return PrerequisiteError(f"the Hub does not let you write to {repository} ({because}); {LOGIN}")
     if status in CONFLICTS:
-        return ConflictError(f"{repository} is being changed by somebody else ({because}); run again in a moment")
+        return WorkbenchError(f"{repository} is being changed by somebody else ({because}); run again in a moment")
     sentences = {
         404: f"the Hub has no {repository} of this revision that your token may see ({because}); check the name, or "
         f"{LOGIN}",

@@ -7,7 +7,7 @@ that commit (``hub_commit``). GGUF packages share a repository, as their users e
 repositories of their own, which a collection holds together.
 
     python -m workbench push artifacts/sqlcoder-nano/gguf-q4_k_m artifacts/sqlcoder-nano/gguf-q8_0 me/sqlcoder-nano-gguf
-    python -m workbench push artifacts/sqlcoder-nano/* me/sqlcoder-nano --collection "SQLCoder nano"
+    python -m workbench push artifacts/sqlcoder-nano/{int8,gguf-q8_0} me/sqlcoder-nano --collection "SQLCoder nano"
 
 The commit names the MLflow run that made the artifact, and the run is told of the commit. The token is the Hub client's
 own (``hf auth login``, or ``HF_TOKEN``).
