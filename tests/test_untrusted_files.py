@@ -5,10 +5,12 @@ import io
 import json
 import pickle
 import zipfile
+from pathlib import Path
 
 import pytest
 from hostile_files import safetensors_bytes
 
+import workbench
 from workbench.errors import ArtifactError
 from workbench.untrusted_files import check_file
 
@@ -48,6 +50,14 @@ def checked(folder, name, content):
 @pytest.mark.parametrize("name", TAKEN)
 def test_what_a_package_holds_is_taken(tmp_path, name):
     checked(tmp_path, name, TAKEN[name])
+
+
+def test_the_one_program_of_ours_is_taken_to_the_byte(tmp_path):
+    own = (Path(workbench.__file__).parent / "kernels" / "mlx_gpt_bigcode.py").read_bytes()
+    checked(tmp_path, "mlx_gpt_bigcode.py", own)
+    for other in (own + b"import os\n", own.replace(b"import", b"1mport", 1), b""):
+        with pytest.raises(ArtifactError, match="not the one that this workbench writes"):
+            checked(tmp_path, "mlx_gpt_bigcode.py", other)
 
 
 def zipped():

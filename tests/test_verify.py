@@ -107,7 +107,7 @@ def test_a_complete_package_passes(unsigned_once, signed_once, keys):
     assert looked_at(signed_once, keys) == expected | {"signature": PASSED}
 
 
-@pytest.mark.parametrize("recipe", ["fp16", "int8", "onnx-fp16"])
+@pytest.mark.parametrize("recipe", ["fp16", "mlx-4bit", "onnx-fp16"])
 def test_packages_of_other_formats_pass(tmp_path, recipe):
     found = looked_at(nano_package(recipe, tmp_path / recipe))
     assert found.pop("signature") == NOT_CHECKED

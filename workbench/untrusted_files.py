@@ -3,7 +3,8 @@
 A list of what is forbidden is never complete, so this is one of what may be: weights, configs, tokenizers, templates
 and texts. All else is refused, and the usual suspects with a reason: pickles run code when they are opened, Python
 files when a library is told to trust them, archives may unpack to a thousand times their size. A name proves nothing:
-what begins like an archive, a pickle or a program is refused whatever it is called.
+what begins like an archive, a pickle or a program is refused whatever it is called. One program may be there: the one
+that the workbench writes beside MLX weights, if it is that to the byte.
 
     check_file(folder, "config.json", sizes)     # ArtifactError: says what is wrong with it
 """
@@ -39,6 +40,8 @@ _REASONS = (
      "is an archive, which may hold anything and unpack to any size"),
 )  # fmt: skip
 _WHY = {suffix: reason for suffixes, reason in _REASONS for suffix in suffixes}
+# Of workbench/kernels; which settings would have mlx-lm run it is for whoever loads the model to say.
+_OWN_PROGRAMS = ("mlx_gpt_bigcode.py",)
 # How files begin that are never what a package holds. The first is a pickle of protocol 2 to 5.
 _MAGIC = re.compile(
     rb"\x80[\x02-\x05]|PK[\x03\x05\x07]|\x1f\x8b|BZh[1-9]|\xfd7zXZ|\x28\xb5\x2f\xfd|7z\xbc\xaf|Rar!"
@@ -114,6 +117,12 @@ def _text(path: Path, sizes: Sizes) -> None:
     check_text(path)
 
 
+def _own_program(path: Path, sizes: Sizes) -> None:
+    own = (Path(__file__).parent / "kernels" / path.name).read_bytes()
+    if sizes[path.name] != len(own) or path.read_bytes() != own:
+        raise ArtifactError(f"{path.name} is a program, and not the one that this workbench writes under this name")
+
+
 def _results(path: Path, sizes: Sizes) -> None:
     check_yaml(check_text(path, SMALL_BYTES), path.name)
 
@@ -133,6 +142,7 @@ _BY_NAME: dict[str, Callable[[Path, Sizes], None]] = {
     "vocab.txt": _lines,
     CHAT_TEMPLATE: _template,
     MODELFILE: check_modelfile,
+    **dict.fromkeys(_OWN_PROGRAMS, _own_program),
     "template": _text,
     "params": _settings,
     LICENCE: _text,
