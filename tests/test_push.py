@@ -61,6 +61,7 @@ def test_gguf_packages_lie_side_by_side(hub, q4, q8, tmp_path):
     card = found["README.md"].decode()
     assert "q4" in card
     assert "q8" in card
+    assert "python -m workbench verify me/nano-gguf --recipe RECIPE" in card
 
 
 def test_a_second_push_does_nothing(hub, q4, q8, tmp_path):

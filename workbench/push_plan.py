@@ -131,7 +131,7 @@ def _root(
     packages that differ in one would take turns.
     """
     own = {one.manifest.name: one.contents for one in packages}
-    found = {CARD: content_of(_card([one.manifest for one in packages], others, listener))}
+    found = {CARD: content_of(_card([one.manifest for one in packages], others, state.repository, listener))}
     for name in COPIED:
         holders = {recipe for recipe, contents in own.items() if name in contents}
         first = min(holders | {one.name for one in others if name in _listed(one)}, default="")
@@ -144,20 +144,20 @@ def _listed(manifest: Manifest) -> set[str]:
     return {entry.path for entry in manifest.files}
 
 
-def _card(own: Sequence[Manifest], others: Sequence[Manifest], listener: Listener) -> str:
+def _card(own: Sequence[Manifest], others: Sequence[Manifest], repository: str, listener: Listener) -> str:
     """The card over all packages; over ours alone, where what others wrote there cannot stand in a card."""
     try:
-        return _clean_card([*own, *others])
+        return _clean_card([*own, *others], repository)
     except ArtifactError:
         if not others:
             raise
     names = ", ".join(one.name for one in others)
     listener.note(f"what the repository says of {names} cannot stand in a card; its card leaves them out")
-    return _clean_card(own)
+    return _clean_card(own, repository)
 
 
-def _clean_card(manifests: Sequence[Manifest]) -> str:
-    text = repository_card(sorted(manifests, key=lambda one: one.name))
+def _clean_card(manifests: Sequence[Manifest], repository: str) -> str:
+    text = repository_card(manifests, repository)
     if kinds := find_secrets(text):
         raise ArtifactError(f"nothing was sent, for the repository's card would hold {kinds[0]}; package again")
     return text
