@@ -300,6 +300,25 @@ def test_other_tools_are_named(package, source):
     assert (found.status, "torch 1.0" in found.detail) == (PASSED, True)
 
 
+@pytest.mark.parametrize(("device", "status"), [("cuda", NOT_CHECKED), ("../../dev/sda", FAILED), (7, FAILED)])
+def test_what_was_made_on_a_gpu_is_checked_on_one(package, source, monkeypatch, device, status):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    folder = package("gptq-4bit")
+    details = {**manifest_in(folder).details, "device": device}
+    assert check(sealed_again(folder, details=details), source, 1).status == status
+
+
+def test_what_is_tuned_all_at_once_is_made_again_whole(source, tmp_path):
+    recipe = catalog.get_recipe("gptq-3bit-fitted")
+    options = {**recipe.options, "refine": "model", "calibration_samples": 16, "calibration_tokens": 32}
+    recipe = recipe.model_copy(update={"options": options})
+    folder = make_artifact(open_checkpoint(str(source)), recipe, tmp_path / "made").artifact.path
+    found = check(folder, source, 1)
+    assert (found.status, "all" in found.detail) == (PASSED, True)
+    flip(folder / "model.safetensors", 100_000)
+    assert check(sealed_again(folder), source, 1).status == FAILED
+
+
 @pytest.mark.parametrize("count", [0, -3])
 def test_no_count_is_the_users_mistake(packages, source, count):
     with pytest.raises(WorkbenchError, match="--rederive"):

@@ -225,6 +225,11 @@ def local_checkpoint(model: str, revision: str | None = None) -> Checkpoint | No
     return _read_folder(folder, name, folder.name) if folder else None
 
 
+def open_copy(folder: Path, name: str, commit: str) -> Checkpoint:
+    """Open what ``hub_checkpoint.copy_partly`` made of a repository; only tensors that were brought hold values."""
+    return _read_folder(folder, name, commit)
+
+
 def peek_checkpoint(model: str, revision: str | None = None) -> Checkpoint:
     """The same for planning: of a Hub repository only the config and the tensor headers are fetched.
 

@@ -12,16 +12,19 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 
 from workbench.checkpoint_files import CONFIG, SMALL_FILES, NoWeightsError, WeightFiles, find_weights
 from workbench.errors import CheckpointError, StorageError, WorkbenchError
-from workbench.hub_files import download, open_remote
+from workbench.hub_files import PartialCopy, download, open_remote
+from workbench.package_files import check_names
 from workbench.pickled import read_pickled_stream
-from workbench.tensors import TensorInfo
+from workbench.tensors import MAX_HEADER_BYTES, TensorInfo
 
 REQUESTS = 8  # headers asked for at a time
 
@@ -92,6 +95,60 @@ def peek(name: str, revision: str | None) -> tuple[Path, str, list[TensorInfo] |
         with ThreadPoolExecutor(REQUESTS) as pool:
             headers = list(pool.map(lambda file: _header(name, file, folder), files))
     return folder, folder.name, [info for header in headers for info in header]
+
+
+def copy_partly(name: str, commit: str, folder: Path) -> dict[str, PartialCopy]:
+    """Bring config, tokenizer and tensor headers of a repository into a folder, its weights as files full of holes.
+
+    Args:
+        name: ``org/name``.
+        commit: full hash.
+        folder: empty.
+
+    Returns:
+        The weight files by name: what is needed of them is to be brought before it is read.
+
+    Raises:
+        CheckpointError, StorageError: as ``fetch``.
+        ValueError: a name in the repository is none for a file here.
+    """
+    from huggingface_hub import hf_hub_download
+
+    with _user_errors(name, commit):
+        names = _listing(name, commit)
+        weights = _weights(name, commit, names)
+        if not names.issuperset(weights.names):
+            raise CheckpointError(f"{name} lacks weight files that its index names; tell its owner")
+        index = [file for file in names if file.endswith(".index.json")]
+        check_names([*weights.names, *index])
+        for file in sorted({CONFIG, *names.intersection(SMALL_FILES), *index}):
+            shutil.copyfile(hf_hub_download(name, file, revision=commit), folder / file)
+        copies = {file: PartialCopy(name, file, commit, folder / file) for file in weights.names}
+        for file, copy in copies.items():
+            with copy.stream() as stream:
+                _read_head(stream, folder / file)
+    return copies
+
+
+def bring(name: str, commit: str, copies: Mapping[str, PartialCopy], tensors: Iterable[TensorInfo]) -> None:
+    """Bring some tensors' values into the files that ``copy_partly`` made.
+
+    Raises:
+        CheckpointError, StorageError: as ``fetch``.
+    """
+    with _user_errors(name, commit):
+        for info in tensors:
+            assert info.offset is not None  # read from the head of a file
+            copies[info.file.name].bring(info.offset, info.nbytes)
+
+
+def _read_head(stream: BufferedReader, file: Path) -> None:
+    """Read what a reader of the file reads before any tensor."""
+    if file.suffix == ".bin":
+        read_pickled_stream(stream, file)
+    else:
+        length = int.from_bytes(stream.read(8), "little")
+        stream.read(min(length, MAX_HEADER_BYTES))
 
 
 def _listing(name: str, commit: str) -> set[str]:

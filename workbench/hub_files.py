@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import CheckpointError
+from workbench.hub_requests import patiently
 from workbench.hub_transfer import fetch_exactly
 
 BLOCK_BYTES = 128 << 10
+PIECE_BYTES = 8 << 20  # of what is brought at once
 
 
 def download(name: str, file: str, commit: str) -> Path:
@@ -91,11 +93,51 @@ def open_remote(name: str, file: str, commit: str) -> io.BufferedReader:
     return io.BufferedReader(_RemoteFile(url, get_hf_file_metadata(url).size or 0))
 
 
-class _RemoteFile(io.RawIOBase):
-    """Reads a URL in blocks by range requests, each block once."""
+class PartialCopy:
+    """A file on the Hub beside a sparse one here, which has its size and holds what was asked for, in its place.
 
-    def __init__(self, url: str, size: int) -> None:
+    So whoever reads local files reads the few tensors of a large file that were brought, and their headers, at the cost
+    of those; the rest are holes.
+
+    Args:
+        name: ``org/name``.
+        file: its name in the repository.
+        commit: full hash.
+        path: of the file here, to be made.
+
+    Attributes:
+        etag: of the file: the sha256 of a large one.
+
+    Raises:
+        OSError, huggingface_hub.errors.HTTPError: the Hub refuses, also later.
+    """
+
+    def __init__(self, name: str, file: str, commit: str, path: Path) -> None:
+        from huggingface_hub import get_hf_file_metadata, hf_hub_url
+
+        url = hf_hub_url(name, file, revision=commit)
+        found = get_hf_file_metadata(url)
+        self.etag = found.etag
+        self._remote = _RemoteFile(url, found.size or 0, path)
+        with path.open("wb") as made:
+            made.truncate(found.size or 0)
+
+    def stream(self) -> io.BufferedReader:
+        """The file on the Hub, read in blocks, which come to stay here."""
+        return io.BufferedReader(self._remote)
+
+    def bring(self, start: int, count: int) -> None:
+        """Fetch some bytes."""
+        for first in range(start, start + count, PIECE_BYTES):
+            self._remote.fetch(first, min(first + PIECE_BYTES, start + count))
+
+
+class _RemoteFile(io.RawIOBase):
+    """Reads a URL in blocks by range requests, each block once; what comes is put into ``copy``, too."""
+
+    def __init__(self, url: str, size: int, copy: Path | None = None) -> None:
         self._url, self._size, self._position = url, size, 0
+        self._copy = copy
         self._blocks: dict[int, bytes] = {}
 
     def readable(self) -> bool:
@@ -122,17 +164,26 @@ class _RemoteFile(io.RawIOBase):
             return 0
         number, first = divmod(self._position, BLOCK_BYTES)
         if number not in self._blocks:
-            self._blocks[number] = self._request(number * BLOCK_BYTES)
+            start = number * BLOCK_BYTES
+            self._blocks[number] = self.fetch(start, min(start + BLOCK_BYTES, self._size))
         data = self._blocks[number][first : first + len(buffer)]
         buffer[: len(data)] = data
         self._position += len(data)
         return len(data)
 
-    def _request(self, start: int) -> bytes:
+    def fetch(self, start: int, end: int) -> bytes:
+        """Some bytes, asked for now."""
+        data = patiently(lambda: self._request(start, end))
+        if self._copy:
+            with self._copy.open("r+b") as copy:
+                copy.seek(start)
+                copy.write(data)
+        return data
+
+    def _request(self, start: int, end: int) -> bytes:
         from huggingface_hub import constants, get_session, hf_raise_for_status
         from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
-        end = min(start + BLOCK_BYTES, self._size)
         headers = {**build_hf_headers(), "Range": f"bytes={start}-{end - 1}"}
         with get_session().stream(
             "GET", self._url, headers=headers, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT

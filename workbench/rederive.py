@@ -4,8 +4,8 @@ A digest says that a file is the one its maker listed; it says nothing of a make
 the weights and redid every digest. Making the package again says it, and takes the source, the recipe and, for a large
 model, hours and disk. A sample will do: tensors are drawn at random, each is made again by the code that wrote it and
 compared with the bytes at its place in the file. ``workbench/rederive_draw.py`` tells what that proves; the heads of
-the files, config and tokenizer are small and always compared. Nothing is written but small files in a temporary folder,
-and a few megabytes of the weights are in memory at a time.
+the files, config and tokenizer are small and always compared. Nothing is written but what a temporary folder holds (the
+small files; of a source on the Hub the tensors that were drawn), and a few megabytes are in memory at a time.
 
 Rounding to nearest has the same bytes on every machine. What is fitted to calibration texts (GPTQ, importance matrices)
 rests on sums of floats, whose last bits depend on the processor's kernels: on another processor than the maker's such a
@@ -18,63 +18,28 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
-from workbench.artifact import Artifact, Manifest, open_artifact, sha256_file
+from workbench.artifact import sha256_file
 from workbench.calibration import CalibrationRequest
-from workbench.checkpoint import Checkpoint
 from workbench.checks import FAILED, NOT_CHECKED, PASSED, Check
-from workbench.errors import ArtifactError, PrerequisiteError, StorageError, WorkbenchError
-from workbench.formats._draft import Draft
-from workbench.formats.base import ConversionContext, Format, Options
+from workbench.errors import ArtifactError, PrerequisiteError, WorkbenchError
 from workbench.machine import processor_label
 from workbench.making import make_artifact, tool_versions
-from workbench.package_files import check_names
-from workbench.plugins import missing_library
 from workbench.progress import SILENT, Listener
-from workbench.recipe import Recipe
+from workbench.rederive_claim import Claim, RederiveRequest, as_named, claim_of, draft_of
 from workbench.rederive_compare import Comparison
 from workbench.rederive_draw import draw, new_seed, statement
 from workbench.rederive_small import fact_faults, is_described, made_small, small_faults, unknown_files
-from workbench.rederive_source import UncheckableError, recipe_of, shown, source_of, texts_of
+from workbench.rederive_source import UncheckableError, shown
 from workbench.sizes import size_text
 
+__all__ = ["NAME", "RederiveRequest", "rederive"]
+
 NAME = "re-derivation"
+IN_PARTS = "; the source was read in parts, its files known by the digests that the Hub tells of that commit"
 MOST_FAULTS = 5  # told of; the others are counted
-
-
-@dataclass(frozen=True)
-class RederiveRequest:
-    """What the user asked to be made again.
-
-    Attributes:
-        count: of tensors; all where there are no more.
-        source: the checkpoint the package was made of, a folder or Hub id; ``None`` means what its manifest names.
-        revision: of a Hub id.
-        calibration: the texts it was calibrated on; ``None`` means what its manifest names, if that is bundled.
-        seed: of the draw; ``None`` makes one.
-    """
-
-    count: int
-    source: str | None = None
-    revision: str | None = None
-    calibration: str | None = None
-    seed: int | None = None
-
-
-@dataclass(frozen=True)
-class _Claim:
-    """What a package says of itself, and what is needed to look at it."""
-
-    artifact: Artifact
-    checkpoint: Checkpoint
-    recipe: Recipe
-    weights: Format[Options]
-    options: Options
-    context: ConversionContext
 
 
 def rederive(folder: Path, request: RederiveRequest, listener: Listener = SILENT) -> Check:
@@ -95,53 +60,23 @@ def rederive(folder: Path, request: RederiveRequest, listener: Listener = SILENT
         raise WorkbenchError(f"--rederive {request.count} re-derives nothing; give the number of tensors, such as 59")
     listener.step(f"Re-derive tensors of {folder.name}")
     try:
-        claim = _claim(folder, request, listener)
-        if claim.weights.parts_stand_alone(claim.options):
-            return _compare_parts(claim, request, listener)
-        return _compare_whole(claim, request, listener)
+        with tempfile.TemporaryDirectory(prefix="workbench-source-") as scratch:
+            claim = claim_of(folder, request, listener, Path(scratch))
+            if claim.weights.parts_stand_alone(claim.options):
+                return _compare_parts(claim, request, listener)
+            return _compare_whole(claim, request, listener)
     except (UncheckableError, PrerequisiteError) as error:
         return Check(NAME, NOT_CHECKED, str(error))
     except ArtifactError as error:
         return Check(NAME, FAILED, str(error))
 
 
-def _claim(folder: Path, request: RederiveRequest, listener: Listener) -> _Claim:
-    """Everything the manifest names, opened and found to be what it names."""
-    artifact = open_artifact(folder)
-    manifest = artifact.manifest
-    recipe, weights, options = recipe_of(manifest)
-    missing = missing_library(weights.requires)
-    if missing:
-        raise PrerequisiteError(f"making {recipe.name} again {missing}")
-    checkpoint = source_of(manifest, request.source, request.revision, listener)
-    calibrated = weights.wants_calibration(options)
-    context = ConversionContext(
-        calibration=texts_of(manifest, request.calibration).texts if calibrated else (),
-        progress=lambda done, total, what: listener.advance(what, done, total),
-        device=_device(manifest) if calibrated else None,
-    )
-    return _Claim(artifact, checkpoint, recipe, weights, options, context)
-
-
-def _device(manifest: Manifest) -> str:
-    """Where the package's calibrated parts were computed, if that can be done here too."""
-    device = manifest.details.get("device", "cpu")
-    if device not in ("cpu", "cuda"):
-        raise ArtifactError(f"the manifest names a device that is none: {shown(str(device))!r}")
-    if device == "cuda":
-        import torch
-
-        if not torch.cuda.is_available():
-            raise UncheckableError("the package was calibrated on a CUDA GPU and there is none here; check it on one")
-    return str(device)
-
-
-def _compare_parts(claim: _Claim, request: RederiveRequest, listener: Listener) -> Check:
+def _compare_parts(claim: Claim, request: RederiveRequest, listener: Listener) -> Check:
     """A sample of the tensors, and all that is small."""
-    draft, manifest = _draft(claim), claim.artifact.manifest
+    draft, manifest = draft_of(claim), claim.artifact.manifest
     comparison = Comparison(draft, claim.artifact.path)
     comparison.heads()
-    with _as_named():
+    with as_named():
         small = made_small(draft)
     weight_bytes = sum(file.stat().st_size for file in claim.weights.weight_files(claim.artifact.path))
     faults = [
@@ -155,7 +90,8 @@ def _compare_parts(claim: _Claim, request: RederiveRequest, listener: Listener) 
     drawn = draw(comparison.units, request.count, seed)
     if claim.context.calibration:
         listener.note(_cost(claim))
-    with _as_named():
+    claim.source.bring(comparison.sources([*comparison.shared, *drawn]), listener)
+    with as_named():
         comparison.parts(
             [*comparison.shared, *drawn],
             claim.context.threads,
@@ -164,25 +100,26 @@ def _compare_parts(claim: _Claim, request: RederiveRequest, listener: Listener) 
     return _differing(claim, comparison) or Check(NAME, PASSED, _passed(claim, comparison, len(drawn), seed))
 
 
-def _passed(claim: _Claim, comparison: Comparison, drawn: int, seed: int) -> str:
+def _passed(claim: Claim, comparison: Comparison, drawn: int, seed: int) -> str:
     units = len(comparison.units)
     same = [name for name in comparison.shared if name.rpartition("/")[2] not in comparison.apart]
     beside = f", {' and '.join(name.rpartition('/')[2] for name in same)}" if same else ""
     return (
         f"{drawn} of {units} tensors (a quantized layer's count as one), made again from {shown(claim.checkpoint.id)} "
         f"by {claim.recipe.name}, have the same bytes, as have the files' heads{beside}, config and tokenizer "
-        f"({size_text(comparison.nbytes)} of weights compared); {statement(units, drawn)}; "
+        f"({size_text(comparison.nbytes)} of weights compared{IN_PARTS if claim.source.copies else ''}); "
+        f"{statement(units, drawn)}; "
         f"--seed {seed} repeats the draw{_rounding(claim, comparison)}{_other_tools(claim)}"
     )
 
 
-def _rounding(claim: _Claim, comparison: Comparison) -> str:
+def _rounding(claim: Claim, comparison: Comparison) -> str:
     """What differs by rounding only, as the end of a sentence."""
     told = "; ".join(f"{name}: {one.told}" for name, one in comparison.apart.items())
     return f"; {told} ({_places(claim)})" if told else ""
 
 
-def _differing(claim: _Claim, comparison: Comparison) -> Check | None:
+def _differing(claim: Claim, comparison: Comparison) -> Check | None:
     """Tensors that are others: altered, unless their sums may honestly differ here; ``None`` where all is well."""
     apart = comparison.apart
     faults = [*comparison.faults, *(f"{name}: {one.told}" for name, one in apart.items())]
@@ -194,21 +131,21 @@ def _differing(claim: _Claim, comparison: Comparison) -> Check | None:
     return None
 
 
-def _places(claim: _Claim) -> str:
+def _places(claim: Claim) -> str:
     made_on = claim.artifact.manifest.details.get("made_on", "a processor that the manifest does not name")
     return f"made on {shown(str(made_on))} and again on {_here(claim)}, where sums of floats end in other bits"
 
 
-def _same_place(claim: _Claim) -> bool:
+def _same_place(claim: Claim) -> bool:
     """Whether what was computed on the maker's machine has the same bytes on this one."""
     return claim.artifact.manifest.details.get("made_on") == _here(claim) and not _other_tools(claim)
 
 
-def _here(claim: _Claim) -> str:
+def _here(claim: Claim) -> str:
     return processor_label(claim.context.device or "cpu")
 
 
-def _other_tools(claim: _Claim) -> str:
+def _other_tools(claim: Claim) -> str:
     """How the tools differ from the maker's, as the end of a sentence; empty where they are the same."""
     told, here = claim.artifact.manifest.tool_versions, tool_versions(claim.weights.libraries)
     others = [
@@ -217,7 +154,7 @@ def _other_tools(claim: _Claim) -> str:
     return f"; the package was made with {', '.join(others)}" if others else ""
 
 
-def _told(faults: Sequence[str], claim: _Claim) -> str:
+def _told(faults: Sequence[str], claim: Claim) -> str:
     """Faults, a line each, and what else may be their reason."""
     lines = list(faults[:MOST_FAULTS])
     if len(faults) > MOST_FAULTS:
@@ -228,7 +165,7 @@ def _told(faults: Sequence[str], claim: _Claim) -> str:
     return "\n".join(lines)
 
 
-def _cost(claim: _Claim) -> str:
+def _cost(claim: Claim) -> str:
     """What a pass of the calibration texts takes at most, predicted."""
     threads = claim.context.threads
     work = claim.weights.build_work(claim.checkpoint, claim.options, threads)
@@ -238,33 +175,11 @@ def _cost(claim: _Claim) -> str:
     )
 
 
-def _draft(claim: _Claim) -> Draft:
-    """The conversion laid out; its files' names are made of what the manifest says."""
-    with _as_named():
-        draft = claim.weights.draft(claim.checkpoint, claim.options, claim.context)
-    try:
-        check_names(file.name for file in draft.files)
-    except ValueError as error:
-        raise ArtifactError(f"the manifest's source gives a weight file no name: {shown(str(error))}") from error
-    return draft
-
-
-@contextmanager
-def _as_named() -> Iterator[None]:
-    """A format that refuses the source and the options shows that they are not how the package was made."""
-    try:
-        yield
-    except (PrerequisiteError, StorageError):
-        raise
-    except WorkbenchError as error:
-        raise ArtifactError(f"the source and the recipe cannot have made this: {shown(str(error))}") from error
-
-
-def _compare_whole(claim: _Claim, request: RederiveRequest, listener: Listener) -> Check:
+def _compare_whole(claim: Claim, request: RederiveRequest, listener: Listener) -> Check:
     """The whole conversion made again, where its parts cannot be; all files compared."""
     listener.note(f"{claim.recipe.name} tunes all tensors together: the whole conversion is made again")
     manifest = claim.artifact.manifest
-    with tempfile.TemporaryDirectory(prefix="workbench-rederive-") as place, _as_named():
+    with tempfile.TemporaryDirectory(prefix="workbench-rederive-") as place, as_named():
         calibration = CalibrationRequest(request.calibration)
         made = make_artifact(claim.checkpoint, claim.recipe, Path(place) / "again", listener, calibration=calibration)
     again = {entry.path: entry.sha256 for entry in made.artifact.manifest.files}

@@ -60,6 +60,10 @@ class Comparison:
         """Names of the others."""
         return [name for name, (_, part, _) in self._places.items() if part.name in self._draft.shared]
 
+    def sources(self, names: Collection[str]) -> set[str]:
+        """Tensors of the source that are read to make these units."""
+        return {source for name in names for source in self._places[name][1].sources}
+
     def heads(self) -> None:
         """Compare sizes and heads."""
         for file in self._draft.files:

@@ -27,6 +27,7 @@ from workbench.catalog import get_format
 from workbench.checkpoint import Checkpoint, open_checkpoint, open_from_hub
 from workbench.errors import ArtifactError, WorkbenchError
 from workbench.formats.base import Format, Options
+from workbench.hub_checkpoint import cached
 from workbench.nano import MODEL_NAME
 from workbench.progress import Listener
 from workbench.prompt import PROMPTS
@@ -101,8 +102,14 @@ def source_of(manifest: Manifest, given: str | None, revision: str | None, liste
             f"{given or shown(told)} is not the source that the package names: its digest is {checkpoint.digest[:16]}, "
             f"the package names {digest[:16]}; give --source the checkpoint it was made of"
         )
+    return as_told(checkpoint, manifest)
+
+
+def as_told(checkpoint: Checkpoint, manifest: Manifest) -> Checkpoint:
+    """The same under the name and with the prompt that it was converted with: both stand in what was made."""
+    source = manifest.source
     return dataclasses.replace(
-        checkpoint, id=told, revision=manifest.source.get("revision"), prompt_name=manifest.prompt
+        checkpoint, id=source["id"], revision=source.get("revision"), prompt_name=manifest.prompt
     )
 
 
@@ -129,6 +136,14 @@ def _named(told: str, revision: Any, listener: Listener) -> Checkpoint:
     listener.note(f"takes {told} at {revision[:12]} from the Hub's cache, or fetches it whole")
     with uncheckable():
         return open_from_hub(told, revision)
+
+
+def on_hub(manifest: Manifest) -> tuple[str, str] | None:
+    """Name and commit of a source on the Hub that is not whole in its cache here; ``None`` for any other."""
+    told, revision = _told(manifest)[0], manifest.source.get("revision")
+    if not (_HUB_ID.fullmatch(told) and revision and _COMMIT.fullmatch(revision)) or cached(told, revision):
+        return None
+    return told, revision
 
 
 def texts_of(manifest: Manifest, given: str | None) -> CalibrationTexts:
