@@ -66,6 +66,12 @@ def test_the_bundled_model_is_under_this_repositorys_licence() -> None:
     assert licence_files(manifest({"id": "sqlcoder-nano"}))["LICENSE"] == (ROOT / "LICENSE").read_text()
 
 
+@pytest.mark.parametrize("told", [None, "MIT", [], {}, {"spdx": 1, "name": "x", "attribution": "y"}])
+def test_a_broken_record_is_made_again(told: Any) -> None:
+    source = {"id": "defog/sqlcoder2"}
+    assert licence_files(manifest({**source, "licence": told})) == licence_files(manifest(source))
+
+
 def test_a_name_that_only_resembles_one_is_no_licence() -> None:
     found = licence_of({"id": "my-sqlcoder-7b-2-finance", "revision": None})
     assert (found["spdx"], found["base_model"]) == ("NOASSERTION", None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from workbench.errors import ArtifactError
 from workbench.generation_settings import beams_of, generation_settings
 from workbench.nano import MODEL_NAME
 from workbench.package import PackageRequest, package
+from workbench.progress import Listener
 from workbench.prompt import PROMPTS
 from workbench.request import question_sets
 from workbench.runtimes.base import Decoding, LoadOptions
@@ -128,6 +130,18 @@ def test_a_broken_file_ends_in_a_sentence(gguf: Artifact, fp16: Artifact, tmp_pa
     (tmp_path / "generation_config.json").write_text("[1]")
     with pytest.raises(ArtifactError, match="no JSON object"):
         generation_settings(fp16.manifest, tmp_path)
+
+
+def test_an_unknown_licence_is_told(tiny_checkpoint: Callable[[str], Path], tmp_path: Path) -> None:
+    heard: list[str] = []
+
+    class Ear(Listener):
+        def note(self, text: str) -> None:
+            heard.append(text)
+
+    artifact = made("fp16", open_checkpoint(str(tiny_checkpoint("llama"))), tmp_path / "fp16")
+    package(PackageRequest(artifact.path), Ear())
+    assert "the licence of tiny-llama is unknown: find out before you publish" in heard
 
 
 def test_an_opened_package_is_an_artifact(fp16: Artifact) -> None:

@@ -72,9 +72,20 @@ def licence_files(manifest: Manifest) -> dict[str, str]:
 
     ``LICENSE`` holds the legal text where it is at hand, else where to find it.
     """
-    licence = manifest.source.get("licence") or licence_of(manifest.source)
+    licence = recorded_licence(manifest.source)
     text = legal_text(licence["spdx"]) or _no_text(licence)
     return {LICENCE: text, NOTICE: _notice(manifest, licence)}
+
+
+def recorded_licence(source: dict[str, Any]) -> dict[str, Any]:
+    """What a manifest records of its source's licence, made again where that is no such record."""
+    told = source.get("licence")
+    if not isinstance(told, dict) or not all(isinstance(told.get(key), str) for key in ("spdx", "name", "attribution")):
+        return licence_of(source)
+    return {
+        **told,
+        **{key: told.get(key) if isinstance(told.get(key), str) else None for key in ("link", "base_model")},
+    }
 
 
 def legal_text(spdx: str) -> str | None:

@@ -35,7 +35,7 @@ from workbench.artifact import (
 from workbench.bom import bom_text
 from workbench.card import card_files
 from workbench.errors import ArtifactError
-from workbench.licences import licence_files, licence_of
+from workbench.licences import NO_LICENCE, UNKNOWN, licence_files, licence_of, recorded_licence
 from workbench.package_files import BOM, MANIFEST, PROVENANCE, SIGNATURE, check_names
 from workbench.package_folder import check_digests, check_strays
 from workbench.package_results import collect_results
@@ -110,6 +110,8 @@ def _package(request: PackageRequest, before: Manifest, listener: Listener) -> A
     sealed = _sealed(manifest, texts, digests)
     _write(folder, before, sealed, texts, known)
     listener.note(f"{len(sealed.files)} files listed in {MANIFEST}, {len(texts)} of them describe the model")
+    if recorded_licence(sealed.source)["spdx"] == NO_LICENCE:
+        listener.note(f"the licence of {sealed.source['id']} is {UNKNOWN}")
     _vouch(request, {entry.path: entry.sha256 for entry in sealed.files}, listener)
     return open_artifact(folder)
 
