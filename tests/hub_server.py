@@ -1,4 +1,7 @@
-"""A local server that speaks as much of the Hub's protocol as its client needs, remembers what was asked, and fails."""
+"""A local server that speaks as much of the Hub's protocol as reading a model needs, counts bytes, and fails.
+
+``local_hub`` speaks nearly all of it; this one serves a folder as it lies on disk, which a test may change.
+"""
 
 import hashlib
 import json
@@ -23,7 +26,7 @@ class Request:
 
 
 class Hub(ThreadingHTTPServer):
-    """Serves one folder as model or data set ``org/model``, branch ``main`` and tag ``v1``.
+    """Serves one folder as model ``org/model``, branch ``main`` and tag ``v1``.
 
     Attributes:
         sent: bytes of weights sent.
@@ -35,10 +38,9 @@ class Hub(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, folder: Path, datasets: bool = False) -> None:
+    def __init__(self, folder: Path) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.folder = folder
-        self.files, self.api = ("/datasets", "/api/datasets") if datasets else ("", "/api/models")
         self.sent = 0
         self.requests: list[Request] = []
         self.token: str | None = None
@@ -71,11 +73,11 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer()
 
     def _answer(self) -> None:
-        path, prefix = unquote(self.path.split("?")[0]), f"{self.server.files}/org/model/resolve/"
+        path, prefix = unquote(self.path.split("?")[0]), "/org/model/resolve/"
         name = path.removeprefix(prefix).partition("/")[2] if path.startswith(prefix) else path
         first, last = self._range()
         self.server.requests.append(Request(self.command, name, first))
-        if not path.startswith((f"{self.server.files}/org/model/", f"{self.server.api}/org/model")):
+        if not path.startswith(("/org/model/", "/api/models/org/model")):
             return self._refuse(404, "RepoNotFound")
         if self.server.token and self.headers.get("Authorization") != f"Bearer {self.server.token}":
             return self._refuse(401, "GatedRepo")

@@ -1,17 +1,15 @@
-"""Calibration texts from the Hub: the real client against a local server that speaks its protocol."""
+"""Calibration texts from the Hub: the real client against a local stand-in that speaks its protocol."""
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hub_server import COMMIT, Hub
+from local_hub import LocalHub
 
 from workbench.hub_dataset import choose, parse
 
@@ -32,49 +30,45 @@ for source in sys.argv[1:]:
 
 
 @pytest.fixture
-def hub(tmp_path: Path) -> Iterator[Hub]:
+def hub() -> Iterator[LocalHub]:
     """A data set of two configurations, with what else lies in such repositories."""
-    folder = tmp_path / "repository"
-    for name, text in (("raw/train-0-of-2", "one"), ("raw/train-1-of-2", "two"), ("raw/test", "three")):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / f"{name}.jsonl").write_text(json.dumps({"text": text}))
-    (folder / "other").mkdir()
-    (folder / "other" / "train.csv").write_text("text\nfour\n")
-    for name in ("README.md", "dataset_infos.json", "make_it.py", "LICENSE.txt"):
-        (folder / name).write_text("not asked for")
-    server = Hub(folder, datasets=True)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
+    raw = {"train-0-of-2": "one", "train-1-of-2": "two", "test": "three"}
+    files = {f"raw/{name}.jsonl": json.dumps({"text": text}).encode() for name, text in raw.items()}
+    files["other/train.csv"] = b"text\nfour\n"
+    files |= dict.fromkeys(("README.md", "dataset_infos.json", "make_it.py", "LICENSE.txt"), b"not asked for")
+    with LocalHub() as server:
+        repository = server.add_repository("org/model", files, kind="datasets")
+        repository.refs["refs/tags/v1"] = repository.refs["refs/heads/main"]
+        yield server
 
 
-def load(hub: Hub, tmp_path: Path, *sources: str, **environment: str) -> list[list[object]]:
-    settings = {"HF_ENDPOINT": hub.address, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "0"}
-    settings |= {"NO_PROXY": "127.0.0.1", "HF_HUB_DISABLE_TELEMETRY": "1", **environment}
-    kept = {key: value for key, value in os.environ.items() if key != "HF_TOKEN"}
+def load(hub: LocalHub, tmp_path: Path, *sources: str, **environment: str) -> list[list[object]]:
+    settings = hub.environment(tmp_path) | environment
     command = [sys.executable, "-c", LOAD, *sources]
-    done = subprocess.run(command, capture_output=True, text=True, env=kept | settings, timeout=120, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, env=settings, timeout=120, check=True)
     assert SECRET not in done.stdout + done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def test_the_wanted_part_is_fetched_and_nothing_else(hub: Hub, tmp_path: Path) -> None:
+def test_the_wanted_part_is_fetched_and_nothing_else(hub: LocalHub, tmp_path: Path) -> None:
     found = load(hub, tmp_path, "org/model", "hub:org/model:raw/test", "org/model@v1:other")
+    commit = hub.repository("org/model", "datasets").refs["refs/heads/main"]
     assert found == [
-        [f"org/model@{COMMIT}/raw/train-0-of-2.jsonl", ["one"]],
-        [f"org/model@{COMMIT}/raw/test.jsonl", ["three"]],
-        [f"org/model@{COMMIT}/other/train.csv", ["four"]],
+        [f"org/model@{commit}/raw/train-0-of-2.jsonl", ["one"]],
+        [f"org/model@{commit}/raw/test.jsonl", ["three"]],
+        [f"org/model@{commit}/other/train.csv", ["four"]],
     ]
-    asked = {request.name for request in hub.requests if not request.name.startswith("/api/")}
+    asked = {request.path.partition("/resolve/")[2].partition("/")[2] for request in hub.asked(pattern="/resolve/")}
     assert asked == {"raw/train-0-of-2.jsonl", "raw/test.jsonl", "other/train.csv"}
     assert load(hub, tmp_path, "org/model", HF_HUB_OFFLINE="1") == found[:1]  # what was fetched is found again
-    hub.server_close()
     assert load(hub, tmp_path, "org/model", HF_ENDPOINT="http://127.0.0.1:9") == found[:1]
 
 
-def test_what_the_hub_refuses_is_one_sentence(hub: Hub, tmp_path: Path) -> None:
-    hub.token = SECRET
+def test_what_the_hub_refuses_is_one_sentence(hub: LocalHub, tmp_path: Path) -> None:
+    hub.add_token(SECRET, "reader", "read")
+    repository = hub.repository("org/model", "datasets")
+    repository.gated = "auto"
+    repository.readers.add("reader")
     sources = ("org/model", "org/none", "org/model@gone", "org/model:validation")
     (gated,) = load(hub, tmp_path, "org/model")
     assert gated[0] == 2 and "is gated" in str(gated[1])

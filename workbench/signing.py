@@ -201,6 +201,17 @@ def _network_errors() -> Iterator[None]:
         ) from None
 
 
+def trusted_key(public: Path | None, identity: str | None, issuer: str | None) -> EllipticCurvePublicKey | None:
+    """The key that is trusted, where it is one; for those who want to know early that they named nobody.
+
+    Raises:
+        WorkbenchError: the key cannot be used, or the identity is named without its issuer.
+    """
+    if (identity is None) is not (issuer is None) or (public and identity):
+        raise WorkbenchError("name who is trusted in one way: --public-key FILE, or --identity together with --issuer")
+    return public_key(public) if public else None
+
+
 def verify_signature(
     folder: Path,
     public: Path | None = None,
@@ -225,9 +236,7 @@ def verify_signature(
         WorkbenchError: the key cannot be used, or the identity is named without its issuer.
         PrerequisiteError: a library is missing, or the network, which keyless checks need.
     """
-    if (identity is None) is not (issuer is None) or (public and identity):
-        raise WorkbenchError("name who is trusted in one way: --public-key FILE, or --identity together with --issuer")
-    trusted = public_key(public) if public else None
+    trusted = trusted_key(public, identity, issuer)
     try:
         content = (folder / SIGNATURE).read_bytes()
     except FileNotFoundError:
