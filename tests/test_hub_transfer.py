@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -243,6 +244,20 @@ def test_a_listed_file_is_known_again(hub: LocalHub, tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(data[:-1] + b"?")
         assert not listing.files[name].is_same(tmp_path / name)
         assert not listing.files[name].is_same(tmp_path / "none")
+
+
+def test_other_hubs_tell_less_and_otherwise(hub: LocalHub, tmp_path: Path) -> None:
+    pointer = hub.repository("me/model").resolve("main").files["model.gguf"].blob  # type: ignore[union-attr]
+    entries = [
+        {"type": "file", "path": "a", "size": 130, "oid": "x", "lfs": {"oid": f"sha256:{DIGEST}", "size": len(DATA)}},
+        {"type": "file", "path": "b", "size": len(DATA), "oid": pointer},
+        {"type": "file", "path": "c", "size": 1},
+    ]
+    hub.plant("GET", "/tree/", json.dumps(entries).encode())
+    files = list_repository("me/model").files
+    (tmp_path / "file").write_bytes(DATA)
+    assert (files["a"].size, files["a"].sha256) == (len(DATA), DIGEST)
+    assert [files[name].is_same(tmp_path / "file") for name in "abc"] == [True, True, False]
 
 
 COMMIT = "0" * 40

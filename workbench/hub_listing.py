@@ -26,7 +26,7 @@ MOST_FILES = 20_000
 MOST_PAGES = 200  # the Hub's hold 1000 entries each
 _MOST_ANSWER_BYTES = 32 << 20
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
-_COMMIT = re.compile(r"[0-9a-f]{40}")
+_COMMIT = re.compile(r"[0-9a-f]{7,64}")  # the Hub's have 40; others hold their history in other systems than Git
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -49,9 +49,15 @@ class RemoteFile:
         if not file.is_file() or file.stat().st_size != self.size:
             return False
         data = file.read_bytes()
+        sha256 = hashlib.sha256(data).hexdigest()
         if self.sha256:
-            return hashlib.sha256(data).hexdigest() == self.sha256
-        return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest() == self.blob
+            return sha256 == self.sha256
+        pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {len(data)}\n".encode()
+        return self.blob in (_git_id(data), _git_id(pointer))  # not every Hub tells of a large file that it is one
+
+
+def _git_id(data: bytes) -> str:
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -86,7 +92,7 @@ def list_repository(name: str, revision: str | None = None) -> Listing:
     for _ in range(MOST_PAGES):
         if page is None or len(files) > MOST_FILES:
             break
-        entries, page = _json(page)
+        entries, page = _page(page)
         files |= _files(entries, name)
     if page is not None or len(files) > MOST_FILES:
         raise TransferError(f"{name} lists more than {MOST_FILES} files; it is no package")
@@ -101,6 +107,18 @@ def _json(url: str) -> tuple[Any, str | None]:
         raise TransferError("the Hub's answer is no JSON; is HF_ENDPOINT the address of a Hub?") from error
 
 
+def _page(url: str) -> tuple[Any, str | None]:
+    """One page of a list; an empty one where the Hub has no word for an empty folder."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        return _json(url)
+    except HfHubHTTPError as error:
+        if error.response.status_code != 404 or error.response.headers.get("x-error-code") != "EntryNotFound":
+            raise
+        return [], None
+
+
 def _files(entries: Any, name: str) -> dict[str, RemoteFile]:
     """The files of one page."""
     try:
@@ -111,9 +129,10 @@ def _files(entries: Any, name: str) -> dict[str, RemoteFile]:
 
 def _file(entry: dict[str, Any]) -> RemoteFile:
     large = entry.get("lfs")
-    size, sha256 = entry["size"], large["oid"] if large else None
+    size = large.get("size", entry["size"]) if large else entry["size"]  # not that of the pointer
+    sha256 = large["oid"].removeprefix("sha256:") if large else None
     if not isinstance(entry["path"], str) or type(size) is not int or size < 0:
         raise ValueError("a size is no number of bytes")
     if sha256 is not None and not _SHA256.fullmatch(sha256):
         raise ValueError("a digest is no sha256")
-    return RemoteFile(size, str(entry["oid"]), sha256)
+    return RemoteFile(size, str(entry.get("oid", "")), sha256)

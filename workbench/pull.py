@@ -15,12 +15,13 @@ The token is the Hub client's own (``hf auth login``, or ``HF_TOKEN``) and goes 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from workbench.artifact import Artifact, known_files, open_artifact, sha256_file
+from workbench.artifact import Artifact, known_files, open_artifact
+from workbench.checks import NOT_CHECKED, PASSED, Check, require_passed
 from workbench.errors import (
     ArtifactError,
     DisconnectedError,
@@ -36,8 +37,10 @@ from workbench.hub_transfer import fetch_exactly
 from workbench.package_files import MANIFEST, UNLISTED
 from workbench.progress import SILENT, Listener
 from workbench.pulled_package import PulledFile, check_manifest_file, files_of
+from workbench.signing import trusted_key
 from workbench.sizes import size_text
 from workbench.storage import Stage, check_ours, check_space, folder_bytes, locked, staged
+from workbench.verify import VerifyRequest, verify_folder
 
 HUBS_OWN = (".gitattributes", ".gitignore")
 
@@ -103,6 +106,7 @@ def pull(request: PullRequest, listener: Listener = SILENT) -> Artifact:
     """
     if not HUB_ID.fullmatch(request.repository):
         raise WorkbenchError(f"{request.repository!r} is no Hub id; give OWNER/NAME, such as me/sqlcoder-gguf")
+    trusted_key(request.public_key, request.identity, request.issuer)  # before anything is fetched
     with quiet(listener):  # the client's own log quotes addresses, whose login may be a secret
         return _pull(request, listener)
 
@@ -177,7 +181,7 @@ def _make(package: _Package, final: Path, request: PullRequest, listener: Listen
             stage.journal.add({"begun": package.listing.commit})  # from here on there is something to keep
         with _user_errors(request):
             _fetch_all(package, stage, listener)
-        _verify(stage.folder, package, request, listener)
+        _tell(_verify(stage.folder, package, request, listener), listener)
 
 
 def _fetch_all(package: _Package, stage: Stage, listener: Listener) -> None:
@@ -240,15 +244,24 @@ def _fetch(
         raise VerificationError(f"{file.path} of {package.title} is not what its manifest lists; do not use it")
 
 
-def _verify(folder: Path, package: _Package, request: PullRequest, listener: Listener) -> None:
+def _verify(folder: Path, package: _Package, request: PullRequest, listener: Listener) -> tuple[Check, ...]:
     """Look at a package as ``workbench verify`` does.
 
     Raises:
         VerificationError: a check failed.
     """
-    for entry in open_artifact(folder).manifest.files:
-        if sha256_file(folder / entry.path) != entry.sha256:
-            raise VerificationError(f"{entry.path} of {package.title} is not what its manifest lists; do not use it")
+    asked = VerifyRequest(str(folder), public_key=request.public_key, identity=request.identity, issuer=request.issuer)
+    checks = verify_folder(folder, asked, listener, must_be_package=True)
+    require_passed(checks, package.title)
+    return checks
+
+
+def _tell(checks: Sequence[Check], listener: Listener) -> None:
+    """Say what was checked, and what could not be."""
+    listener.note(f"checked: {', '.join(check.name for check in checks if check.status == PASSED)}")
+    for check in checks:
+        if check.status == NOT_CHECKED:
+            listener.note(f"{check.name} not checked: {check.detail}")
 
 
 @contextmanager
@@ -283,7 +296,7 @@ def _told(request: PullRequest, status: int, code: str) -> WorkbenchError:
         return by_code[code]
     if status in (401, 403, 404):
         return PrerequisiteError(
-            f"the Hub does not show you {name} (HTTP {status}); check the name, and for a private one {login}"
+            f"the Hub does not show you {name} (HTTP {status}); check name and revision, and for a private one {login}"
         )
     if status == 429:
         return DisconnectedError(f"the Hub wants fewer questions (HTTP 429); pull {name} again in a while")
