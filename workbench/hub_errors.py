@@ -55,6 +55,8 @@ def user_errors(repository: str) -> Iterator[None]:
 @contextmanager
 def quiet(listener: Listener) -> Iterator[None]:
     """The client's log kept off the terminal; that it waits and tries again is told to the listener."""
+    import huggingface_hub.utils.logging  # noqa: F401  # sets its logger up as it is imported, so not later
+
     logger, told_by = logging.getLogger("huggingface_hub"), _Telling(listener)
     level, propagates = logger.level, logger.propagate
     handlers = list(logger.handlers)
