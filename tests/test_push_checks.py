@@ -21,7 +21,9 @@ def folder(tmp_path):
 
 def checked(folder, **options):
     heard = Heard()
-    return check(folder, options.get("force", False), options.get("dry_run", False), heard), heard
+    return check(
+        folder, lambda manifest: "me/nano", options.get("force", False), options.get("dry_run", False), heard
+    ), heard
 
 
 def of_results(**fields):
@@ -151,7 +153,7 @@ def test_an_artifact_that_is_no_package_is_packaged_first(folder, monkeypatch):
     asked = []
 
     def packaged(request, listener):
-        asked.append(request.artifact)
+        asked.append((request.artifact, request.repository))
         return open_artifact(changed(folder, package={"version": 1}))
 
     monkeypatch.setattr("workbench.push_checks.package", packaged)
@@ -160,7 +162,7 @@ def test_an_artifact_that_is_no_package_is_packaged_first(folder, monkeypatch):
     assert "push would package it first" in heard.text
     assert not asked
     found, heard = checked(folder)
-    assert asked == [folder]
+    assert asked == [(folder, "me/nano")]
     assert "it is packaged first" in heard.text
     assert found.manifest.package
 

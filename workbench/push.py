@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench import __version__
+from workbench.artifact import Manifest
 from workbench.errors import WorkbenchError
 from workbench.hub_commit import Message, Target, Written, read, summary, write
 from workbench.hub_errors import insisting, is_broken_connection, quiet, user_errors
@@ -87,7 +88,8 @@ def push(request: PushRequest, listener: Listener = SILENT) -> list[Written]:
 
     _check_request(request)
     api = HfApi(library_name="sqlcoder-workbench", library_version=__version__)
-    packages = [check(folder, request.force, request.dry_run, listener) for folder in request.artifact]
+    home = partial(home_of, request.repository, request.collection)
+    packages = [check(folder, home, request.force, request.dry_run, listener) for folder in request.artifact]
     groups = grouped(packages, request.repository, request.collection)
     with quiet(listener):
         if request.dry_run:
@@ -131,9 +133,15 @@ def grouped(
         return {repository: list(packages)}
     groups: dict[str, list[CheckedPackage]] = {}
     for one in packages:
-        ending = one.manifest.format if is_shared(one.manifest.format) else one.manifest.name
-        groups.setdefault(f"{repository}-{ending}", []).append(one)
+        groups.setdefault(home_of(repository, collection, one.manifest), []).append(one)
     return groups
+
+
+def home_of(repository: str, collection: str | None, manifest: Manifest) -> str:
+    """The repository of a package: the one that was named, or with a collection one of its own below that name."""
+    if not collection:
+        return repository
+    return f"{repository}-{manifest.format if is_shared(manifest.format) else manifest.name}"
 
 
 def _target(request: PushRequest, repository: str) -> Target:

@@ -5,7 +5,7 @@ verdict of its accuracy gate stands in the manifest and in the results that it c
 that taking it out of one place hides nothing. Files that no package should hold (settings, logs, caches, what a killed
 run left) are refused by their names, and secrets by what the files say (``workbench/secret_scan.py``).
 
-    checked = check(Path("artifacts/sqlcoder-nano/gguf-q4_k_m"), dry_run=False, listener)
+    checked = check(Path("artifacts/sqlcoder-nano/gguf-q4_k_m"), lambda manifest: "me/nano", False, False, listener)
     checked.contents["manifest.json"].sha256
 """
 
@@ -15,7 +15,7 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -32,6 +32,7 @@ from workbench.secret_scan import scan_file
 _NEVER_SENT = re.compile(
     r".*\.(?:log|tmp|temp|bak|swp|partial|incomplete|lock|journal|pyc|new|old|env)|__pycache__|.*~", re.IGNORECASE
 )
+Home = Callable[[Manifest], str]
 _UNKNOWN = ("", "unknown", "NOASSERTION", "other")
 
 
@@ -85,11 +86,12 @@ def content_of(text: str) -> Content:
     return Content(data, len(data), hashlib.sha256(data).hexdigest())
 
 
-def check(folder: Path, force: bool, dry_run: bool, listener: Listener) -> CheckedPackage:
+def check(folder: Path, home: Home, force: bool, dry_run: bool, listener: Listener) -> CheckedPackage:
     """Look at an artifact, and package it where it is no package yet.
 
     Args:
         folder: the artifact's.
+        home: the repository it will lie in, by its manifest; a card that is written now shows it.
         force: let one through that its gate refuted or that does not conform.
         dry_run: change nothing, also not the artifact's folder.
         listener: hears what was done and what speaks against it.
@@ -99,7 +101,7 @@ def check(folder: Path, force: bool, dry_run: bool, listener: Listener) -> Check
     """
     artifact = open_artifact(folder)
     _refuse_strangers(artifact)
-    artifact = _packaged(artifact, dry_run, listener)
+    artifact = _packaged(artifact, home(artifact.manifest), dry_run, listener)
     _refuse_strangers(artifact)
     reason = objection(artifact)
     if reason and not force:
@@ -139,14 +141,14 @@ def is_packaged(artifact: Artifact) -> bool:
     return bool(digests.get(MANIFEST) == sha256_file(artifact.path / MANIFEST))
 
 
-def _packaged(artifact: Artifact, dry_run: bool, listener: Listener) -> Artifact:
+def _packaged(artifact: Artifact, repository: str, dry_run: bool, listener: Listener) -> Artifact:
     if is_packaged(artifact):
         return artifact
     if dry_run:
         listener.note(f"{artifact.path} is no package yet, or changed since: push would package it first")
         return artifact
     listener.note(f"{artifact.path} is no package yet, or changed since: it is packaged first")
-    done = package(PackageRequest(artifact.path), listener)
+    done = package(PackageRequest(artifact.path, repository=repository), listener)
     if not is_packaged(done):
         raise ArtifactError(f"{artifact.path} changed while it was packaged; run again when nothing else writes there")
     return done
