@@ -104,7 +104,9 @@ def test_an_altered_file_of_the_model_is_refused(folder: Path, name: str) -> Non
         package(PackageRequest(folder))
 
 
-@pytest.mark.parametrize("stray", ["notes.txt", ".env", "run.log", "sub/cache.bin", ".ipynb_checkpoints/a.py"])
+@pytest.mark.parametrize(
+    "stray", ["notes.txt", ".env", "run.log", "README.md", "sub/cache.bin", ".ipynb_checkpoints/a.py"]
+)
 def test_a_stray_file_is_named_and_nothing_is_done(folder: Path, stray: str) -> None:
     (folder / stray).parent.mkdir(exist_ok=True)
     (folder / stray).write_text("HF_TOKEN=hf_x")
@@ -260,13 +262,14 @@ def test_no_artifact_is_one_sentence_and_makes_no_folder(tmp_path: Path) -> None
 
 
 def test_a_manifest_of_a_stranger_names_no_file_elsewhere(folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "victim").write_text("mine")
+    for name in ("victim", ".victim.new"):
+        (tmp_path / name).write_text("mine")
     record = json.loads((folder / MANIFEST).read_text())
     record["package"] = {"generated": ["../../victim"]}
     (folder / MANIFEST).write_text(json.dumps(record))
     with pytest.raises(ArtifactError, match="outside"):
         package(PackageRequest(folder))
-    assert (tmp_path / "victim").read_text() == "mine"
+    assert (tmp_path / "victim").read_text() == (tmp_path / ".victim.new").read_text() == "mine"
 
 
 def test_the_command(folder: Path) -> None:

@@ -27,6 +27,7 @@ def model_card(manifest: Manifest, datasets: Mapping[str, str]) -> dict[str, Any
     return {
         "bom-ref": "model-card",
         "modelParameters": {
+            "approach": {"type": "supervised"},  # on questions with their SQL, in the prompt that is named below
             "task": "text-generation: a question and a schema become SQL",
             "architectureFamily": "decoder-only transformer",
             "modelArchitecture": manifest.architecture,

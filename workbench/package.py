@@ -95,18 +95,13 @@ def package(request: PackageRequest, listener: Listener = SILENT) -> Artifact:
 
 def _package(request: PackageRequest, before: Manifest, listener: Listener) -> Artifact:
     folder = request.artifact
-    listed = {entry.path for entry in before.files}
-    known = {*listed, *before.package.get("generated", ())}
+    known = _known(folder, before)
     model = model_files(before)
     own = [entry for entry in before.files if entry in model or entry.path in AMENDED]
+    check_strays(folder, known)  # a README.md that no package wrote is somebody's own, too
     digests = check_digests(folder, own, listener)
     manifest = _completed(request, before, listener)
     texts = generated_files(manifest, folder)
-    try:
-        check_names({*known, *texts})
-    except ValueError as error:
-        raise ArtifactError(f"{folder / MANIFEST} cannot be understood ({error}); build the artifact again") from error
-    check_strays(folder, {*known, *texts})
     sealed = _sealed(manifest, texts, digests)
     _write(folder, before, sealed, texts, known)
     listener.note(f"{len(sealed.files)} files listed in {MANIFEST}, {len(texts)} of them describe the model")
@@ -114,6 +109,17 @@ def _package(request: PackageRequest, before: Manifest, listener: Listener) -> A
         listener.note(f"the licence of {sealed.source['id']} is {UNKNOWN}")
     _vouch(request, {entry.path: entry.sha256 for entry in sealed.files}, listener)
     return open_artifact(folder)
+
+
+def _known(folder: Path, before: Manifest) -> set[str]:
+    """Names of the files that are the artifact's, or that an earlier run wrote or was about to write."""
+    known = {entry.path for entry in before.files}
+    try:
+        known.update(before.package.get("generated", ()))
+        check_names(known)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ArtifactError(f"{folder / MANIFEST} cannot be understood ({error}); build the artifact again") from error
+    return known
 
 
 def _completed(request: PackageRequest, before: Manifest, listener: Listener) -> Manifest:

@@ -27,7 +27,7 @@ def check_strays(folder: Path, known: Collection[str]) -> None:
 
     Args:
         folder: of the artifact.
-        known: names of its files, listed or about to be made.
+        known: names of its files, listed or made by an earlier run.
 
     Raises:
         ArtifactError: it holds another file, or a link.
