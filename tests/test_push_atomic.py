@@ -54,7 +54,9 @@ def check_whole(repository: Repository, revision: str) -> None:
         f"{prefix}{name}" for prefix in packages.values() for name in ("manifest.json", "provenance.intoto.json")
     }
     assert lying == expected | unlisted
-    assert repository.read("README.md", revision).decode() == repository_card(manifests(repository, revision))
+    assert repository.read("README.md", revision).decode() == repository_card(
+        manifests(repository, revision), REPOSITORY
+    )
 
 
 def manifests(repository: Repository, revision: str) -> list:

@@ -335,3 +335,12 @@ def test_a_state_that_cannot_be_read_at_first_is_read_again(hub, int8, tmp_path)
     hub.fail("GET", "/tree/", 503, times=2, skip=1)
     send(int8, "me/nano", out=tmp_path)
     assert there(hub, "me/nano") == files_of(int8)
+
+
+def test_a_bug_of_ours_is_not_told_as_the_hubs(hub, int8, tmp_path, monkeypatch):
+    code = compile("def broken(*_):\n    return {}['x']", "workbench/broken.py", "exec")
+    space = {"__name__": "workbench.broken"}
+    exec(code, space)
+    monkeypatch.setattr("workbench.push.plan_push", space["broken"])
+    with pytest.raises(KeyError):
+        send(int8, "me/nano", out=tmp_path)

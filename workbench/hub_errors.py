@@ -48,8 +48,20 @@ def user_errors(repository: str) -> Iterator[None]:
 
     try:
         yield
-    except (HubError, OSError, RuntimeError, ValueError, KeyError) as error:
-        raise told(repository, error) from error  # ValueError, KeyError: an answer that is not the Hub's
+    except (HubError, OSError) as error:
+        raise told(repository, error) from error
+    except (RuntimeError, ValueError, KeyError) as error:  # an upload's thread, Xet, an answer that is not the Hub's
+        if _is_ours(error):
+            raise
+        raise told(repository, error) from error
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Whether an error came up in the workbench itself: a bug, which keeps its traceback."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and str(trace.tb_frame.f_globals.get("__name__")).partition(".")[0] == "workbench"
 
 
 @contextmanager
