@@ -77,7 +77,23 @@ def test_a_repository_says_where_the_results_are_from(tmp_path):
     assert entry.source_url == "https://huggingface.co/acme/sqlcoder2-GGUF"
 
 
-@pytest.mark.parametrize("source", ["sqlcoder-nano", "my model", "a/b/c", "/home/me/model", "../x", "a b/c"])
+@pytest.mark.parametrize(
+    ("source", "told", "base"),
+    [
+        ("sqlcoder-nano", None, "sqlcoder-workbench/sqlcoder-nano"),
+        ("sqlcoder-7b-2", "defog/sqlcoder-7b-2", "defog/sqlcoder-7b-2"),
+        ("me/mine", "me/mine", "me/mine"),
+    ],
+)
+def test_the_model_that_a_package_was_made_from(source, told, base):
+    record = {"id": source, "digest": "d", "licence": {"base_model": told}}
+    text = card_files(manifest(source=record))["README.md"]
+    data = check_front_matter(text)
+    assert (data.base_model, data.base_model_relation) == (base, "quantized")
+    assert ("not on the Hub" in text) == (source == "sqlcoder-nano")
+
+
+@pytest.mark.parametrize("source", ["my model", "a/b/c", "/home/me/model", "../x", "a b/c"])
 def test_a_model_that_is_not_on_the_hub_names_no_base(source):
     data = check_front_matter(card_files(manifest(source={"id": source, "digest": "d"}))["README.md"])
     assert data.base_model is None and data.get("base_model_relation") is None and data.eval_results is None

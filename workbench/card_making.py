@@ -17,6 +17,7 @@ from workbench import plugins
 from workbench.card_facts import Facts
 from workbench.card_markdown import Markdown, code, inline, link
 from workbench.catalog import get_format
+from workbench.nano import MODEL_NAME
 from workbench.plain_text import plain
 from workbench.sizes import size_text
 from workbench.tables import Table
@@ -88,6 +89,8 @@ def identity_table(facts: Facts) -> Table:
 def source_text(facts: Facts) -> Markdown:
     """The checkpoint: linked where it is on the Hub."""
     source = facts.source
+    if source.id == MODEL_NAME:
+        return Markdown(f"{code(source.id)}, which comes with the SQLCoder workbench and is not on the Hub")
     if not source.hub_id:
         return code(source.id)
     revision = f" at revision {code(source.revision)}" if source.revision else ""

@@ -6,7 +6,9 @@ Decisions the documentation leaves open:
 * ``base_model_relation`` is ``quantized`` for every package, float16 copies included. The Hub knows finetune, adapter,
   merge and quantized; nothing is trained, adapted or merged here, and where nothing is said the Hub takes a copy for a
   fine-tune. The recipe in the card says how many bits there are.
-* ``base_model`` names a Hub repository or is left out, as for a model from a folder; then there is no relation either.
+* ``base_model`` names the source's repository on the Hub, for a folder that of the family's model whose name it bears.
+  The bundled model has none: ``sqlcoder-workbench/sqlcoder-nano`` is a name and no claim, and the card says so. For a
+  stranger's folder it is left out, and the relation with it.
 * Results are self-reported: no ``verified``, no token, no evaluation framework, which are the Hub's to give.
 * An entry of ``.eval_results`` must name a data set of the Hub. Question sets of the workbench and of its users are not
   there, so ``dataset.id`` is ``sqlcoder-workbench/<set>``, a name and no claim: the file says so, and ``notes`` holds
@@ -22,10 +24,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from workbench.artifact import sha256_json
-from workbench.card_facts import Facts, Licence
+from workbench.card_facts import HUB_ID, Facts, Licence
 from workbench.card_records import QuestionSetFacts
 from workbench.card_results import Scoring, scorings
 from workbench.measure import Score
+from workbench.nano import MODEL_NAME
 from workbench.package_files import EVAL_RESULTS, check_name
 from workbench.report import MAIN_SCORE
 
@@ -68,7 +71,7 @@ def front_matter(facts: Sequence[Facts], name: str) -> str:
     from huggingface_hub import ModelCardData
 
     first = facts[0]
-    base = first.source.hub_id
+    base = base_model(first)
     results = [result for one in facts for result in _eval_results(one, several=len(facts) > 1)]
     data = ModelCardData(
         language="en",
@@ -84,6 +87,14 @@ def front_matter(facts: Sequence[Facts], name: str) -> str:
         eval_results=results or None,
     )
     return str(data.to_yaml())
+
+
+def base_model(facts: Facts) -> str | None:
+    """The id by which the Hub is told what a package was made from; ``None`` for a stranger's folder."""
+    if facts.source.id == MODEL_NAME:
+        return f"{WORKBENCH}/{MODEL_NAME}"
+    told = facts.source.hub_id or facts.licence.base_model
+    return told if told and HUB_ID.fullmatch(told) else None
 
 
 def licence_fields(licence: Licence) -> dict[str, Any]:
