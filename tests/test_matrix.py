@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from local_hub import LocalHub
 
 from workbench.errors import WorkbenchError
 from workbench.matrix import MatrixRequest, make_matrix
@@ -96,3 +97,16 @@ def test_the_command_prints_outputs_alone_and_notes_aside():
         "builds", "packages", "model", "revision",
     ]  # fmt: skip
     assert done.stderr == "note: left out: mlx-4bit on cpu: made for metal; cpu is cpu\n"
+
+
+def test_of_a_hub_id_every_job_gets_the_very_commit(tiny_checkpoint, tmp_path):
+    with LocalHub() as hub:
+        repository = hub.add_repository("org/tiny", tiny_checkpoint("llama"))
+        line = [sys.executable, "-m", "workbench", "matrix", "--model", "org/tiny", "--revision", "main",
+                "--recipe", "gguf-q8_0", "--profile", "cpu"]  # fmt: skip
+        done = subprocess.run(line, capture_output=True, text=True, check=False, env=hub.environment(tmp_path))
+        assert done.returncode == 0, done.stderr
+        assert f"\nmodel=tiny\nrevision={repository.history()[0].oid}\n" in done.stdout
+        assert not hub.asked("GET", "model.safetensors", "cdn") or all(
+            "range" in one.headers for one in hub.asked("GET", "model.safetensors", "cdn")
+        )

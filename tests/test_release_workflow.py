@@ -18,6 +18,7 @@ from workflow_runner import WorkflowRun
 
 from workbench.package_files import BOM, CARD, MANIFEST, PROVENANCE, SIGNATURE
 from workbench.release_files import SUMS
+from workbench.signing_keys import make_key
 
 pytest.importorskip("OpenSSL", reason="model-signing needs pyopenssl and does not name it; make set-up brings it")
 
@@ -75,7 +76,8 @@ def github() -> GitHubServer:
 def released(rehearsal: WorkflowRun, hub: LocalHub, github: GitHubServer, tmp_path_factory) -> WorkflowRun:
     """The run of a tag; what the rehearsal built is not built again."""
     folder = tmp_path_factory.mktemp("released")
-    key = next((rehearsal.folder / "jobs").glob("package-0/rehearsal.pem"))
+    key = folder / "identity.pem"  # another one than packages are signed with before
+    make_key(key)
     store = rehearsal.folder / "jobs" / "build-0" / "artifacts"
 
     def adapt(command: str) -> str:
