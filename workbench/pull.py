@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workbench.artifact import Artifact, known_files, open_artifact
-from workbench.checks import NOT_CHECKED, PASSED, Check, require_passed
+from workbench.checks import FAILED, NOT_CHECKED, PASSED, Check, require_passed
 from workbench.errors import (
     ArtifactError,
     DisconnectedError,
@@ -43,6 +43,7 @@ from workbench.storage import Stage, check_ours, check_space, folder_bytes, lock
 from workbench.verify import VerifyRequest, verify_folder
 
 HUBS_OWN = (".gitattributes", ".gitignore")
+_OF_BYTES = ("layout", "manifest", "digests")  # checks that fail where a folder is not as it was fetched
 
 
 @dataclass(frozen=True)
@@ -162,11 +163,11 @@ def _is_there(package: _Package, final: Path, request: PullRequest, listener: Li
         remote = files.get(package.prefix + name)
         if (final / name).is_file() != (remote is not None) or (remote and not remote.is_same(final / name)):
             return False
-    try:
-        _verify(final, package, request, listener)
-    except WorkbenchError:
+    checks = _look(final, request, listener)
+    if any(check.status == FAILED and check.name in _OF_BYTES for check in checks):
         listener.note(f"{final} was altered since it was fetched; fetching it again")
         return False
+    require_passed(checks, package.title)
     listener.note(f"{final} is there already")
     return True
 
@@ -181,7 +182,9 @@ def _make(package: _Package, final: Path, request: PullRequest, listener: Listen
             stage.journal.add({"begun": package.listing.commit})  # from here on there is something to keep
         with _user_errors(request):
             _fetch_all(package, stage, listener)
-        _tell(_verify(stage.folder, package, request, listener), listener)
+        checks = _look(stage.folder, request, listener)
+        require_passed(checks, package.title)
+        _tell(checks, listener)
 
 
 def _fetch_all(package: _Package, stage: Stage, listener: Listener) -> None:
@@ -244,16 +247,10 @@ def _fetch(
         raise VerificationError(f"{file.path} of {package.title} is not what its manifest lists; do not use it")
 
 
-def _verify(folder: Path, package: _Package, request: PullRequest, listener: Listener) -> tuple[Check, ...]:
-    """Look at a package as ``workbench verify`` does.
-
-    Raises:
-        VerificationError: a check failed.
-    """
+def _look(folder: Path, request: PullRequest, listener: Listener) -> tuple[Check, ...]:
+    """What ``workbench verify`` finds in a folder."""
     asked = VerifyRequest(str(folder), public_key=request.public_key, identity=request.identity, issuer=request.issuer)
-    checks = verify_folder(folder, asked, listener, must_be_package=True)
-    require_passed(checks, package.title)
-    return checks
+    return verify_folder(folder, asked, listener, must_be_package=True)
 
 
 def _tell(checks: Sequence[Check], listener: Listener) -> None:
