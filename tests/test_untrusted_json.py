@@ -43,6 +43,8 @@ def test_depth_is_counted_as_python_nests(value):
         (b'{"x": {"a": 1, "b": 2, "a": 1}}', "the key 'a' twice"),
         (b"[NaN]", "NaN"),
         (b"[-Infinity]", "Infinity"),
+        (b'{"a": "\\ud83d"}', "surrogates"),
+        (b'{"\\uDC00": 1}', "surrogates"),
         (b"[1e999]", "no computer"),
         (b"[18446744073709551616]", "64 bits"),
         (b"[" + b"9" * 5000 + b"]", "64 bits"),
@@ -60,6 +62,10 @@ def test_depth_is_counted_as_python_nests(value):
 def test_what_readers_understand_differently_is_refused(text, why):
     with pytest.raises(ArtifactError, match=why):
         parse_json(text, "config.json")
+
+
+def test_both_halves_of_a_character_are_one():
+    assert parse_json(b'"\\ud83d\\ude42 \\\\ud800"', "x") == "\U0001f642 \\ud800"
 
 
 def test_brackets_in_strings_are_no_depth():

@@ -298,6 +298,52 @@ def test_another_versions_words_are_said_not_to_be_compared(unsigned):
     assert looked_at(unsigned)["provenance"] == FAILED
 
 
+def places_of(value, at=()):
+    """Every place within JSON values."""
+    yield at
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, one in inner:
+        yield from places_of(one, (*at, key))
+
+
+def put(record, at, value):
+    for key in at[:-1]:
+        record = record[key]
+    record[at[-1]] = value
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@given(data=st.data())
+@settings(suppress_health_check=HERE, deadline=None, max_examples=60)
+def test_whatever_stands_in_a_manifest_checks_come_of_it(unsigned_once, data):
+    before = (unsigned_once / MANIFEST).read_bytes()
+    record = json.loads(before)
+    at = data.draw(st.sampled_from([place for place in places_of(record) if place]))
+    put(record, at, data.draw(JSON))
+    (unsigned_once / MANIFEST).write_text(json.dumps(record, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+    try:
+        changed = (unsigned_once / MANIFEST).read_bytes() != before
+        assert bool(failing(unsigned_once)) == changed
+    finally:
+        (unsigned_once / MANIFEST).write_bytes(before)
+
+
+def test_a_licence_that_is_another_is_found(unsigned):
+    (unsigned / "LICENSE").write_text("Do what you like.")
+    redone(unsigned)
+    assert "'LICENSE' does not say" in details(unsigned, "card")
+
+
 def test_an_artifact_that_was_never_packaged(unsigned, keys):
     manifest = open_artifact(unsigned).manifest
     for name in (*manifest.package["generated"], PROVENANCE):
@@ -333,12 +379,12 @@ def test_what_is_told_of_a_good_package(unsigned):
 
 
 def test_what_is_told_of_a_bad_one(unsigned):
-    flip(unsigned / "LICENSE", 10, 3)
+    flip(unsigned / "prompt.txt", 5, 0)
     heard = Heard()
     with pytest.raises(VerificationError) as error:
         verify(VerifyRequest(str(unsigned)), heard)
     assert error.value.exit_code == 1
-    assert "\n  - digests: LICENSE is not the file that was packaged: sha256 " in str(error.value)
+    assert "\n  - digests: prompt.txt is not the file that was packaged: sha256 " in str(error.value)
     assert heard.lines[-1] == "Not what it says it is: digests failed."
 
 

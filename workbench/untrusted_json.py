@@ -3,8 +3,9 @@
 Python's ``json`` takes more than the standard does, and keeps the last of two equal keys where other readers keep the
 first: a manifest could show one digest to us and another to the next tool. RFC 8259 leaves such texts to chance and
 advises limits (sections 4, 6 and 9); I-JSON (RFC 7493) forbids them. So here: UTF-8 without a mark at its beginning,
-no key twice in an object, no NaN or infinity, no number beyond 64 bits, no deep nesting. Depth is counted before
-anything is parsed, so a file of a million brackets costs a scan and no stack::
+no key twice in an object, no NaN or infinity, no number beyond 64 bits, no half of a character that UTF-16 writes in
+two, no deep nesting. Depth is counted before anything is parsed, so a file of a million brackets costs a scan and no
+stack::
 
     check_json(folder / "config.json", SMALL_BYTES)  # ArtifactError: config.json names the key 'bits' twice
 """
@@ -25,6 +26,7 @@ DEEPEST = 64  # objects and lists within one another; what transformers writes h
 _LONGEST_NUMBER = 64  # characters
 _LARGEST = 2**64
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
@@ -71,13 +73,16 @@ def parse_json(data: bytes, where: str) -> Any:
     if nesting(data) > DEEPEST:
         raise ArtifactError(f"{where} holds more than {DEEPEST} lists or objects within one another")
     try:
-        return json.loads(
+        values = json.loads(
             data.decode("utf-8"),
             object_pairs_hook=_object,
             parse_int=_whole,
             parse_float=_finite,
             parse_constant=_no_constant,
         )
+        if _HALF.search(data):  # else no text of it can be one
+            json.dumps(values, ensure_ascii=False).encode("utf-8")
+        return values
     except (ValueError, RecursionError) as error:
         raise ArtifactError(f"{where} is no JSON that every reader understands alike ({error})") from error
 

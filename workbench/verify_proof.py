@@ -1,4 +1,4 @@
-"""What vouches for a package: its card, its bill of materials, its provenance, its signature.
+"""What vouches for a package: its card and licence, its bill of materials, its provenance, its signature.
 
 All but the signature are made of the manifest alone (``workbench/package.py``), so they are made again here and
 compared byte by byte: a card that praises more than was measured is found like an altered bit, though whoever wrote it
@@ -114,10 +114,21 @@ def _described(manifest_bytes: bytes) -> Manifest:
 
 
 @lru_cache(maxsize=MOST_REMEMBERED)
-def _made_card(manifest_bytes: bytes) -> dict[str, str]:
-    from workbench.card import card_files
+def _made_words(manifest_bytes: bytes) -> dict[str, bytes]:
+    """Card, results and licence, by file name.
 
-    return card_files(_described(manifest_bytes))
+    Raises:
+        ArtifactError: the manifest holds what none can be made of.
+    """
+    from workbench.card import card_files
+    from workbench.licences import licence_files
+
+    described = _described(manifest_bytes)
+    try:
+        made = {**card_files(described), **licence_files(described)}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ArtifactError(f"no licence can be told from {MANIFEST} ({type(error).__name__})") from error
+    return {name: text.encode("utf-8") for name, text in made.items()}
 
 
 @lru_cache(maxsize=MOST_REMEMBERED)
@@ -128,15 +139,13 @@ def _made_bom(manifest_bytes: bytes) -> bytes:
 
 
 def _card(evidence: Evidence) -> Check:
-    """Card and results: what this version of the workbench writes for these figures."""
-    made = _made_card(evidence.read(MANIFEST))
+    """Card, results and licence: what this version of the workbench writes for these figures."""
+    made = _made_words(evidence.read(MANIFEST))
     results = {name for name in evidence.sizes if name.startswith(f"{EVAL_RESULTS}/")}
-    names = {CARD, *results, *made}
-    differing = [
-        name for name in sorted(names) if name not in made or evidence.read(name) != made[name].encode("utf-8")
-    ]
+    names = {*results, *made}
+    differing = [name for name in sorted(names) if name not in made or evidence.read(name) != made[name]]
     if not differing:
-        return Check("card", PASSED, f"{CARD} and {len(made) - 1} results say what the manifest's figures say")
+        return Check("card", PASSED, f"{CARD}, {len(results)} results, licence and notice say what the manifest says")
     if evidence.other_workbench:
         told = f"made by workbench {evidence.other_workbench}, whose words are not compared with the manifest's figures"
         return Check("card", NOT_CHECKED, told)
