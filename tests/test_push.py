@@ -148,6 +148,12 @@ def test_a_dry_run_writes_nothing(hub, q4, tmp_path):
     assert "nothing was sent" in heard.text
 
 
+def test_a_dry_run_of_a_collection(hub, q4, int8, tmp_path):
+    _, heard = send(q4, int8, "me/nano", out=tmp_path, dry_run=True, collection="SQLCoder nano")
+    assert "the collection 'SQLCoder nano' would hold: me/nano-gguf, me/nano-int8" in heard.text
+    assert not hub.collections
+
+
 def test_a_dry_run_without_a_network(hub, q4, tmp_path, monkeypatch):
     from huggingface_hub import constants
 

@@ -95,6 +95,8 @@ def push(request: PushRequest, listener: Listener = SILENT) -> list[Written]:
         if request.dry_run:
             for repository, members in groups.items():
                 _show(api, _target(request, repository), members, listener)
+            if request.collection:
+                listener.note(f"the collection {request.collection!r} would hold: {', '.join(groups)}")
             return []
         done = [_push(api, request, repository, members, listener) for repository, members in groups.items()]
         if request.collection:
