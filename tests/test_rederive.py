@@ -142,7 +142,10 @@ def test_head_and_size_are_always_compared(package, source, recipe):
     assert "head" in found.detail
     with file.open("ab") as handle:
         handle.write(b"more")
-    assert "should have" in check(sealed_again(folder), source, 1).detail
+    manifest = manifest_in(folder)
+    more = manifest.weight_bytes + 4
+    found = check(sealed_again(folder, weight_bytes=more, bits_per_weight=8 * more / manifest.parameters), source, 1)
+    assert (found.status, "should have" in found.detail) == (FAILED, True)
 
 
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json"])
@@ -183,7 +186,7 @@ def test_another_recipe_in_the_manifest_is_found(package, source):
     ("recipe", "options"),
     [
         ("gptq-4bit", {"group_size": 10**12}),
-        ("gptq-4bit", {"damp": float("nan")}),
+        ("gptq-4bit", {"damp": 1e300}),
         ("fp16", {"dtype": "../../etc/passwd"}),
         ("mlx-4bit", {"bits": "4; rm -rf /"}),
         ("gguf-q4_k_m", {"type": "q4_k_m", "path": "/etc/passwd", "x" * 100_000: 1}),
@@ -198,6 +201,19 @@ def test_hostile_options_fail_with_one_sentence(package, source, recipe, options
     assert "recipe" in found.detail
     assert "\n" not in found.detail
     assert len(found.detail) < 400
+
+
+FIELDS = [one.name for one in dataclasses.fields(Manifest) if one.name not in ("files", "results", "package")]
+
+
+@pytest.mark.parametrize("recipe", ["fp16", "gptq-4bit"])
+@pytest.mark.parametrize("field", FIELDS)
+def test_a_manifest_of_other_types_is_answered_not_crashed_on(package, source, recipe, field):
+    folder = package(recipe)
+    manifest = manifest_in(folder)
+    for value in (None, 5, "x", [], {}, [[1]], {"calibration": 5}, {"id": [], "digest": {}}):
+        write_manifest(folder, dataclasses.replace(manifest, **{field: value}))
+        assert check(folder, source, 1).status in (PASSED, FAILED, NOT_CHECKED)
 
 
 @pytest.mark.parametrize("format_name", ["base", "_output", "../formats/fp16", "os"])

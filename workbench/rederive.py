@@ -107,8 +107,8 @@ def _passed(claim: Claim, comparison: Comparison, drawn: int, seed: int) -> str:
     return (
         f"{drawn} of {units} tensors (a quantized layer's count as one), made again from {shown(claim.checkpoint.id)} "
         f"by {claim.recipe.name}, have the same bytes, as have the files' heads{beside}, config and tokenizer "
-        f"({size_text(comparison.nbytes)} of weights compared{IN_PARTS if claim.source.copies else ''}); "
-        f"{statement(units, drawn)}; "
+        f"({size_text(comparison.nbytes)} of weights compared{IN_PARTS if claim.source.copies else ''})\n"
+        f"{statement(units, drawn)}\n"
         f"--seed {seed} repeats the draw{_rounding(claim, comparison)}{_other_tools(claim)}"
     )
 

@@ -21,12 +21,21 @@ from workbench.checkpoint import Checkpoint
 from workbench.errors import ArtifactError, PrerequisiteError, StorageError, WorkbenchError
 from workbench.formats._draft import Draft
 from workbench.formats.base import ConversionContext, Format, Options
-from workbench.package_files import check_names
+from workbench.package_files import MANIFEST, check_names
 from workbench.plugins import missing_library
 from workbench.progress import Listener
 from workbench.recipe import Recipe
 from workbench.rederive_parts import Source, lists_files, partial_source
-from workbench.rederive_source import UncheckableError, as_told, on_hub, recipe_of, shown, source_of, texts_of
+from workbench.rederive_source import (
+    UncheckableError,
+    as_told,
+    on_hub,
+    recipe_of,
+    shown,
+    source_of,
+    texts_of,
+)
+from workbench.untrusted_manifest import read_manifest
 
 
 @dataclass(frozen=True)
@@ -67,8 +76,8 @@ class Claim:
 
 def claim_of(folder: Path, request: RederiveRequest, listener: Listener, scratch: Path) -> Claim:
     """Everything the manifest names, opened and found to be what it names; a source in parts goes to ``scratch``."""
+    manifest = read_manifest(folder / MANIFEST)
     artifact = open_artifact(folder)
-    manifest = artifact.manifest
     recipe, weights, options = recipe_of(manifest)
     missing = missing_library(weights.requires)
     if missing:
