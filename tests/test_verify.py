@@ -200,6 +200,27 @@ def test_what_is_altered_is_named(unsigned, name):
     assert check in failing(unsigned)
 
 
+def test_a_strays_name_reaches_no_terminal(unsigned):
+    (unsigned / "a\x1b[2J.py").write_text("x")
+    (unsigned / os.fsdecode(b"\xff.json")).write_text("{")
+    heard = Heard()
+    with pytest.raises(VerificationError) as error:
+        verify(VerifyRequest(str(unsigned)), heard)
+    told = str(error.value).replace(str(unsigned), "") + "".join(heard.lines)
+    assert "\x1b" not in told
+    assert told.encode("utf-8")
+
+
+def test_a_file_that_cannot_be_read(unsigned, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("workbench.verify.sha256_file", refuse)
+    monkeypatch.setattr("workbench.verify.check_file", refuse)
+    assert failing(unsigned) >= {"digests", "contents"}
+    assert "README.md cannot be read (Permission denied)" in details(unsigned, "contents")
+
+
 def test_a_digest_that_differs_is_told_with_both(unsigned):
     flip(unsigned / CARD, 100, 0)
     expected = next(entry.sha256 for entry in open_artifact(unsigned).manifest.files if entry.path == CARD)
@@ -391,6 +412,8 @@ def test_what_is_told_of_a_bad_one(unsigned):
 def test_neither_a_folder_nor_a_repository(tmp_path):
     with pytest.raises(WorkbenchError, match="no folder here and no repository"):
         verify(VerifyRequest(str(tmp_path / "nothing")))
+    with pytest.raises(WorkbenchError, match="no folder here and no repository"):
+        verify(VerifyRequest("x" * 5000))
     with pytest.raises(ArtifactError, match="no package"):
         verify(VerifyRequest(str(tmp_path)))
     (tmp_path / MANIFEST).symlink_to("/etc/passwd")

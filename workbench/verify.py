@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from pathlib import Path
 from workbench.artifact import Manifest, sha256_file
 from workbench.checks import FAILED, NOT_CHECKED, PASSED, Check, require_passed
 from workbench.errors import ArtifactError, PrerequisiteError, WorkbenchError
-from workbench.package_files import MANIFEST
+from workbench.package_files import MANIFEST, UNLISTED
 from workbench.package_layout import Found, layout_faults, scan
 from workbench.progress import SILENT, Listener
 from workbench.sizes import size_text
@@ -96,7 +96,7 @@ def verify(request: VerifyRequest, listener: Listener = SILENT) -> tuple[Check, 
 @contextmanager
 def _brought(request: VerifyRequest, listener: Listener) -> Iterator[tuple[Path, bool]]:
     """The package's folder, and whether it was fetched; a folder that is there goes before a repository."""
-    if Path(request.target).exists():
+    if _is_there(Path(request.target)):
         yield Path(request.target), False
         return
     if not _HUB_ID.fullmatch(request.target):
@@ -107,6 +107,13 @@ def _brought(request: VerifyRequest, listener: Listener) -> Iterator[tuple[Path,
         to = Path(place) / "package"
         pull(PullRequest(request.target, revision=request.revision, recipe=request.recipe, to=to), listener)
         yield to, True
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that no file can have
+        return False
 
 
 def _rederived(folder: Path, request: VerifyRequest, checks: tuple[Check, ...], listener: Listener) -> Check:
@@ -155,7 +162,7 @@ def verify_folder(
         layout,
         Check("manifest", PASSED, f"of {manifest.name} of {manifest.model}; agrees with itself"),
         digests,
-        *_contents(folder, found),
+        *_contents(folder, found, {*listed, *UNLISTED}),
         *proof_checks(Evidence(folder, manifest, found.sizes, known), request, must_be_package),
     )
 
@@ -183,30 +190,34 @@ def _digests(folder: Path, manifest: Manifest, found: Found, listener: Listener)
     total, done = sum(entry.bytes for entry in manifest.files), 0
     for entry in manifest.files:
         size = found.sizes.get(entry.path)
+        told = f"{entry.path} is not the file that was packaged"
         if size != entry.bytes:
             what = "it is missing" if size is None else f"{entry.bytes} bytes expected, {size} found"
-            faults.append(f"{entry.path} is not the file that was packaged: {what}")
+            faults.append(f"{told}: {what}")
             continue
-        known[entry.path] = sha256_file(folder / entry.path)
+        try:
+            known[entry.path] = sha256_file(folder / entry.path)
+        except OSError as error:
+            faults.append(f"{entry.path} cannot be read ({error.strerror})")
+            continue
         if known[entry.path] != entry.sha256:
-            faults.append(
-                f"{entry.path} is not the file that was packaged: "
-                f"sha256 {entry.sha256} expected, {known[entry.path]} found"
-            )
+            faults.append(f"{told}: sha256 {entry.sha256} expected, {known[entry.path]} found")
         done += entry.bytes
         listener.advance("bytes", done, total)
     passed = f"{len(manifest.files)} files, {size_text(total)}, are those that the manifest lists (sha256)"
     return _check("digests", faults, passed), known
 
 
-def _contents(folder: Path, found: Found) -> tuple[Check, ...]:
-    """Weights, and everything else: each file looked at as what its name says."""
+def _contents(folder: Path, found: Found, names: Collection[str]) -> tuple[Check, ...]:
+    """Weights, and everything else: each file looked at as what its name says; strays have failed already."""
     weights: list[str] = []
     others: list[str] = []
     unread = ""
-    for name in found.sizes:
+    for name in filter(names.__contains__, found.sizes):
         try:
             check_file(folder, name, found.sizes)
+        except OSError as error:
+            others.append(f"{name} cannot be read ({error.strerror})")
         except ArtifactError as error:
             (weights if name.endswith(WEIGHTS) else others).append(str(error))
         except PrerequisiteError as error:
