@@ -123,6 +123,7 @@ def test_refusals_of_the_hub(
     with pytest.raises(error, match=sentence) as raised:
         pull(PullRequest("me/nano"))
     assert SECRET not in str(raised.value)
+    assert hub.address not in str(raised.value)
     assert "Signature" not in str(raised.value)
     assert not Path("nano").exists()
 

@@ -77,7 +77,9 @@ def _fetch(url: str, blob: Path, size: int) -> None:
         digest = fetch_exactly(url, partial, size, lambda position: bar.update(position - bar.n))
     if re.fullmatch(r"[0-9a-f]{64}", blob.name) and digest != blob.name:  # other etags cannot be checked
         partial.unlink()
-        raise CheckpointError(f"{url} came in parts that do not make up the file; run again to fetch it whole")
+        raise CheckpointError(
+            f"{url.rpartition('/')[2]} came in parts that do not make up the file; run again to fetch it whole"
+        )
     partial.replace(blob)
 
 

@@ -68,10 +68,12 @@ def _take(url: str, target: _Growing, heard: Callable[[int], None]) -> None:
         if response.status_code == 200:
             target.restart()  # whole, whatever part was asked for
         elif response.status_code != 206 or not target.continues(response.headers.get("content-range", "")):
-            raise TransferError(f"{url} comes in parts that do not make up the file; run again to fetch it whole")
+            raise TransferError("the server sends parts that do not make up the file; run again to fetch it whole")
         length = response.headers.get("content-length")
         if length is not None and length != str(target.size - target.position):
-            raise TransferError(f"{url} is not as large as the {target.size} bytes that were promised; tell its owner")
+            raise TransferError(
+                f"what the server sends is not as large as the {target.size} bytes that were promised; tell its owner"
+            )
         for piece in response.iter_raw():
             target.write(piece)
             heard(target.position)
