@@ -1,5 +1,6 @@
 """``workbench verify`` as users call it: exit codes, what is printed, and packages on a local stand-in for the Hub."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from workbench.artifact import open_artifact
 from workbench.cli import cli
 from workbench.errors import VerificationError, WorkbenchError
 from workbench.hub_layout import place
+from workbench.nano import MODEL_DIR
 from workbench.package_files import CARD, PROVENANCE
 from workbench.verify import VerifyRequest, verify
 
@@ -110,3 +112,11 @@ def test_tensors_are_made_again(folder):
     assert checks[-1].name == "re-derivation"
     assert checks[-1].status == "passed"
     assert "%" in checks[-1].detail
+
+
+def test_tensors_that_could_not_be_made_again_are_no_success(folder, tmp_path):
+    other = shutil.copytree(MODEL_DIR, tmp_path / "other")
+    config = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps({**config, "attn_pdrop": 0.5}))
+    with pytest.raises(VerificationError, match="the re-derivation you asked for was not made"):
+        verify(VerifyRequest(str(folder), rederive=3, source=str(other)))

@@ -319,6 +319,18 @@ def test_another_versions_words_are_said_not_to_be_compared(unsigned):
     assert looked_at(unsigned)["provenance"] == FAILED
 
 
+def test_words_of_another_state_of_the_same_version_are_not_compared_either(unsigned):
+    manifest = open_artifact(unsigned).manifest
+    card = unsigned / CARD
+    card.write_text(card.read_text() + "\nother words\n")
+    redone(unsigned, package={**manifest.package, "maker": "0" * 64})
+    assert looked_at(unsigned)["card"] == NOT_CHECKED
+    assert "another state of workbench" in details(unsigned, "card")
+    with (unsigned / PROVENANCE).open("a") as handle:
+        handle.write("\n")
+    assert looked_at(unsigned)["provenance"] == FAILED
+
+
 def places_of(value, at=()):
     """Every place within JSON values."""
     yield at

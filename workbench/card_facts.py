@@ -9,7 +9,6 @@ what is no number, no text or too large ends as one ``ArtifactError`` here and n
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -18,10 +17,10 @@ from pydantic import Field, TypeAdapter, ValidationError
 from workbench.artifact import Manifest
 from workbench.card_records import Conformance, Count, Gate, QuestionSetFacts, Record, ReportFacts, Text
 from workbench.errors import ArtifactError
+from workbench.hub_layout import HUB_ID
 from workbench.plain_text import plain
 
 MOST_REPORTS = 100
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 
 
 class SourceFacts(Record):

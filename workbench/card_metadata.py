@@ -24,9 +24,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from workbench.artifact import sha256_json
-from workbench.card_facts import HUB_ID, Facts, Licence
+from workbench.card_facts import Facts, Licence
 from workbench.card_records import QuestionSetFacts
 from workbench.card_results import Scoring, scorings
+from workbench.hub_layout import HUB_ID
 from workbench.measure import Score
 from workbench.nano import MODEL_NAME
 from workbench.package_files import EVAL_RESULTS, check_name

@@ -29,8 +29,8 @@ from workbench.cli_options import PATH, terminal
 def verify(**options: Any) -> None:
     """Check a package: whether every file is the one that was packaged, does no harm, and who vouches for it.
 
-    Exits with 0 when nothing that was checked failed, with 1 when something did. What could not be checked, such as a
-    signature without --public-key, is listed as not checked.
+    Exits with 0 when nothing that was checked failed, with 1 when something did, or when --rederive could not be done.
+    What else could not be checked, such as a signature without --public-key, is listed as not checked.
     """
     from workbench.verify import VerifyRequest
     from workbench.verify import verify as run_verify

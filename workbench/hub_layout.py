@@ -28,6 +28,9 @@ from pathlib import PurePosixPath
 
 from workbench.package_files import CARD, EVAL_RESULTS, LICENCE, MANIFEST
 
+# OWNER/NAME: it goes into addresses, file names, commands and Markdown, so nothing else passes. The Hub's own rules
+# (huggingface_hub.utils.validate_repo_id) are narrower still, and asked where a repository is made.
+HUB_ID = re.compile(r"[A-Za-z0-9_][\w.-]{0,95}/[A-Za-z0-9_][\w.-]{0,95}", re.ASCII)
 SHARED_FORMAT = "gguf"
 WEIGHTS_SUFFIX = ".gguf"
 OLLAMA_TEMPLATE, OLLAMA_PARAMS = "template", "params"  # names that Ollama asks the Hub for

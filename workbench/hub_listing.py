@@ -25,7 +25,6 @@ from workbench.untrusted_json import parse_json
 MOST_FILES = 20_000
 MOST_PAGES = 200  # the Hub's hold 1000 entries each
 _MOST_ANSWER_BYTES = 32 << 20
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")  # the Hub's have 40; others hold their history in other systems than Git
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workbench import __version__
+from workbench import __version__, package_maker
 from workbench.artifact import (
     Artifact,
     FileEntry,
@@ -132,6 +132,7 @@ def _completed(request: PackageRequest, before: Manifest, listener: Listener) ->
         "version": PACKAGE_VERSION,
         "made_at": max(made, default=None),
         "workbench": __version__,
+        package_maker.KEY: package_maker.maker(),
         "repository": request.repository or before.package.get("repository"),
     }
     completed = dataclasses.replace(

@@ -31,8 +31,8 @@ from workbench.errors import (
     WorkbenchError,
 )
 from workbench.hub_errors import quiet
-from workbench.hub_layout import WHOLE, belongs_to_root, packages_in
-from workbench.hub_listing import HUB_ID, Listing, list_repository
+from workbench.hub_layout import HUB_ID, WHOLE, belongs_to_root, packages_in
+from workbench.hub_listing import Listing, list_repository
 from workbench.hub_transfer import fetch_exactly
 from workbench.package_files import MANIFEST, UNLISTED
 from workbench.progress import SILENT, Listener

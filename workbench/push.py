@@ -15,7 +15,6 @@ own (``hf auth login``, or ``HF_TOKEN``).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -27,7 +26,7 @@ from workbench.artifact import Manifest
 from workbench.errors import WorkbenchError
 from workbench.hub_commit import Message, Target, Written, read, summary, write
 from workbench.hub_errors import insisting, is_broken_connection, quiet, user_errors
-from workbench.hub_layout import is_shared
+from workbench.hub_layout import HUB_ID, is_shared
 from workbench.hub_state import RepositoryState
 from workbench.progress import SILENT, Listener
 from workbench.push_checks import CheckedPackage, check
@@ -40,7 +39,6 @@ from workbench.tables import DASH, Table
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*", re.ASCII)
 STORE = Path("artifacts")
 
 
@@ -105,7 +103,7 @@ def push(request: PushRequest, listener: Listener = SILENT) -> list[Written]:
 
 
 def _check_request(request: PushRequest) -> None:
-    if not _HUB_ID.fullmatch(request.repository):
+    if not HUB_ID.fullmatch(request.repository):
         raise WorkbenchError(f"{request.repository!r} is no Hub id; give OWNER/NAME, such as me/sqlcoder-gguf")
     if not request.artifact:
         raise WorkbenchError("there is nothing to push; give an artifact's folder, then OWNER/NAME")

@@ -28,6 +28,7 @@ from workbench.checkpoint import Checkpoint, open_checkpoint, open_from_hub
 from workbench.errors import ArtifactError, WorkbenchError
 from workbench.formats.base import Format, Options
 from workbench.hub_checkpoint import cached
+from workbench.hub_layout import HUB_ID
 from workbench.nano import MODEL_NAME
 from workbench.progress import Listener
 from workbench.prompt import PROMPTS
@@ -37,7 +38,6 @@ from workbench.sizes import size_text
 LONGEST = 200  # characters of what a stranger wrote that are shown
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 
 
 class UncheckableError(WorkbenchError):
@@ -129,7 +129,7 @@ def _named(told: str, revision: Any, listener: Listener) -> Checkpoint:
     """The source by the manifest's own words, which never lead to a path of this machine."""
     if told == MODEL_NAME and revision is None:
         return open_checkpoint(MODEL_NAME)
-    if not (_HUB_ID.fullmatch(told) and revision and _COMMIT.fullmatch(revision)):
+    if not (HUB_ID.fullmatch(told) and revision and _COMMIT.fullmatch(revision)):
         raise UncheckableError(
             f"the package was made of a folder called {shown(told)!r}; give it with --source to check against it"
         )
@@ -141,7 +141,7 @@ def _named(told: str, revision: Any, listener: Listener) -> Checkpoint:
 def on_hub(manifest: Manifest) -> tuple[str, str] | None:
     """Name and commit of a source on the Hub that is not whole in its cache here; ``None`` for any other."""
     told, revision = _told(manifest)[0], manifest.source.get("revision")
-    if not (_HUB_ID.fullmatch(told) and revision and _COMMIT.fullmatch(revision)) or cached(told, revision):
+    if not (HUB_ID.fullmatch(told) and revision and _COMMIT.fullmatch(revision)) or cached(told, revision):
         return None
     return told, revision
 

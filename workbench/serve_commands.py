@@ -20,14 +20,13 @@ Example::
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from workbench import catalog
 from workbench.artifact import Manifest
-from workbench.hub_layout import place
+from workbench.hub_layout import HUB_ID, place
 from workbench.ollama_files import NEW_TOKENS
 from workbench.package_files import CHAT_TEMPLATE, MODELFILE
 from workbench.prompt import PROMPTS
@@ -35,7 +34,6 @@ from workbench.serve_example import GPTQMODEL, ONNXRUNTIME, TRANSFORMERS, messag
 
 PORT = 8000
 OLLAMA_PORT = 11434
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -87,7 +85,7 @@ def _request(manifest: Manifest, model: str | None = None, port: int = PORT) -> 
 def _repository(manifest: Manifest) -> str | None:
     """The package's repository on the Hub, if one is named and may be one."""
     named = (manifest.package or {}).get("repository")  # a card's manifest may have none
-    return named if isinstance(named, str) and _HUB_ID.fullmatch(named) else None
+    return named if isinstance(named, str) and HUB_ID.fullmatch(named) else None
 
 
 def _from_hub(command: str, manifest: Manifest) -> str:

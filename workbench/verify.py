@@ -12,7 +12,6 @@ is read within bounds, and nothing of it is run.
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -21,7 +20,8 @@ from pathlib import Path
 
 from workbench.artifact import Manifest, sha256_file
 from workbench.checks import FAILED, NOT_CHECKED, PASSED, Check, require_passed
-from workbench.errors import ArtifactError, PrerequisiteError, WorkbenchError
+from workbench.errors import ArtifactError, PrerequisiteError, VerificationError, WorkbenchError
+from workbench.hub_layout import HUB_ID
 from workbench.package_files import MANIFEST, UNLISTED
 from workbench.package_layout import Found, layout_faults, scan
 from workbench.progress import SILENT, Listener
@@ -32,7 +32,6 @@ from workbench.verify_proof import Evidence, proof_checks
 from workbench.verify_summary import summary
 
 MOST_LINES = 10
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ def verify(request: VerifyRequest, listener: Listener = SILENT) -> tuple[Check, 
         The checks; none of them failed.
 
     Raises:
-        VerificationError: a check failed.
+        VerificationError: a check failed, or tensors that were to be made again could not be.
         WorkbenchError: the target is neither a folder nor a repository, or a key cannot be used.
     """
     with _brought(request, listener) as (folder, of_hub):
@@ -90,7 +89,19 @@ def verify(request: VerifyRequest, listener: Listener = SILENT) -> tuple[Check, 
             listener.note(f"{'':<26} {line}")
     listener.step(summary(checks))
     require_passed(checks, request.target)
+    if request.rederive:
+        _require_made(checks[-1])
     return checks
+
+
+def _require_made(check: Check) -> None:
+    """Who asks for tensors to be made again must not take a package for checked of which none could be.
+
+    Raises:
+        VerificationError: none were made, or they prove nothing here.
+    """
+    if check.status == NOT_CHECKED:
+        raise VerificationError(f"the {check.name} you asked for was not made: {check.detail.splitlines()[0]}")
 
 
 @contextmanager
@@ -99,7 +110,7 @@ def _brought(request: VerifyRequest, listener: Listener) -> Iterator[tuple[Path,
     if _is_there(Path(request.target)):
         yield Path(request.target), False
         return
-    if not _HUB_ID.fullmatch(request.target):
+    if not HUB_ID.fullmatch(request.target):
         raise WorkbenchError(f"{request.target} is no folder here and no repository; give a package's or OWNER/NAME")
     from workbench.pull import PullRequest, pull
 

@@ -2,9 +2,9 @@
 
 All but the signature are made of the manifest alone (``workbench/package.py``), so they are made again here and
 compared byte by byte: a card that praises more than was measured is found like an altered bit, though whoever wrote it
-redid every digest. Another version of the workbench may word things differently. Of what one made, schema, digests and
-subjects are looked at, and the check says that the words were not. Nobody but the holder of a key can redo the
-signature.
+redid every digest. Another version of the workbench may word things differently (``workbench/package_maker.py``). Of
+what one made, schema, digests and subjects are looked at, and the check says that the words were not. Nobody but the
+holder of a key can redo the signature.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from workbench.artifact import Manifest, manifest_of, model_files
 from workbench.checks import FAILED, NOT_CHECKED, PASSED, Check
 from workbench.errors import ArtifactError, PrerequisiteError
 from workbench.package_files import BOM, CARD, EVAL_RESULTS, MANIFEST, PROVENANCE, SIGNATURE
+from workbench.package_maker import KEY, maker
 from workbench.untrusted_json import parse_json, read_bounded
 
 if TYPE_CHECKING:
@@ -64,6 +65,14 @@ class Evidence:
         """Version of the workbench that made the package, where it is not this one."""
         made_by = str(self.manifest.package.get("workbench", "unknown"))
         return "" if made_by == __version__ else ascii(made_by[:40])
+
+    @property
+    def other_words(self) -> str:
+        """Whose words the card and the bill of materials are, where they are not this workbench's."""
+        if self.other_workbench:
+            return f"workbench {self.other_workbench}"
+        same = self.manifest.package.get(KEY) == maker()
+        return "" if same else f"another state of workbench {__version__}, or with libraries of other versions"
 
 
 def proof_checks(evidence: Evidence, request: VerifyRequest, must_be_package: bool) -> tuple[Check, ...]:
@@ -146,8 +155,8 @@ def _card(evidence: Evidence) -> Check:
     differing = [name for name in sorted(names) if name not in made or evidence.read(name) != made[name]]
     if not differing:
         return Check("card", PASSED, f"{CARD}, {len(results)} results, licence and notice say what the manifest says")
-    if evidence.other_workbench:
-        told = f"made by workbench {evidence.other_workbench}, whose words are not compared with the manifest's figures"
+    if evidence.other_words:
+        told = f"made by {evidence.other_words}, whose words are not compared with the manifest's figures"
         return Check("card", NOT_CHECKED, told)
     return Check("card", FAILED, "\n".join(f"{name!a} does not say what the manifest says" for name in differing))
 
@@ -163,8 +172,8 @@ def _bom(evidence: Evidence) -> Check:
         return Check("bom", FAILED, "\n".join(f"{BOM} does not name {name!a} with its sha256" for name in wrong))
     if data == _made_bom(evidence.read(MANIFEST)):
         return Check("bom", PASSED, "valid by CycloneDX's strict schema, and made again with the same bytes")
-    if evidence.other_workbench:
-        told = f"valid, digests as in the manifest; made by workbench {evidence.other_workbench}, so not made again"
+    if evidence.other_words:
+        told = f"valid, digests as in the manifest; made by {evidence.other_words}, so not compared byte for byte"
         return Check("bom", PASSED, told)
     return Check("bom", FAILED, f"{BOM} is not the one that this workbench makes of the manifest")
 
