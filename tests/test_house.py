@@ -33,14 +33,15 @@ HEAVY = (
 )
 # errors <- nouns <- kernels <- {formats, runtimes, evals, trackers} <- build <- cli
 NOUNS = {
-    "addresses", "architecture", "artifact", "asked_order", "batches", "block_run", "checkpoint", "checkpoint_files",
-    "checks", "config_tensors", "config_values", "databases", "declining", "digest_memory", "direct_io", "empty_model",
-    "gguf_file", "hardware", "hub_checkpoint", "hub_files", "hub_layout", "hub_listing", "hub_requests", "hub_transfer",
-    "journal", "matching", "measure", "memory_facts", "model_config", "module_calls", "nano", "package_files",
-    "package_layout", "pickle_machine", "pickled", "plugins", "predictions", "processors", "products", "prompt",
-    "questions", "quiet", "recipe", "report", "secret_scan", "shape", "sizes", "storage", "streamed_model",
-    "template_growth", "tensors", "untrusted_config", "untrusted_files", "untrusted_json", "untrusted_manifest",
-    "untrusted_template", "untrusted_text", "untrusted_weights", "whole_file", "workers", "workload",
+    "addresses", "architecture", "artifact", "asked_order", "batches", "block_run", "chat_template", "checkpoint",
+    "checkpoint_files", "checks", "config_tensors", "config_values", "databases", "declining", "digest_memory",
+    "direct_io", "empty_model", "gguf_file", "hardware", "hub_checkpoint", "hub_files", "hub_layout", "hub_listing",
+    "hub_requests", "hub_transfer", "journal", "matching", "measure", "memory_facts", "model_config",
+    "module_calls", "nano", "package_files", "package_layout", "pickle_machine", "pickled", "plugins",
+    "predictions", "processors", "products", "prompt", "questions", "quiet", "recipe", "report", "secret_scan",
+    "shape", "sizes", "storage", "streamed_model", "template_growth", "tensors", "untrusted_config",
+    "untrusted_files", "untrusted_json", "untrusted_manifest", "untrusted_template", "untrusted_text",
+    "untrusted_weights", "whole_file", "workers", "workload",
 }  # fmt: skip
 PLUGIN_PACKAGES = {"formats", "runtimes", "evals", "trackers", "meters"}
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from shapes import sqlcoder_15b
 from starcoder import VOCABULARY, make_starcoder
 
+from workbench.chat_template import chat_template
 from workbench.checkpoint import Checkpoint, open_checkpoint
 from workbench.errors import CheckpointError, PrerequisiteError
 from workbench.formats import _ggml
@@ -163,6 +164,7 @@ def test_metadata_is_what_llama_cpp_needs(checkpoint, tmp_path) -> None:
     assert value["tokenizer.ggml.pre"] == "starcoder"
     assert value["tokenizer.ggml.eos_token_id"] == value["tokenizer.ggml.bos_token_id"] == 0
     tokens = AutoTokenizer.from_pretrained(checkpoint.path).convert_ids_to_tokens(range(VOCABULARY))
+    assert value["tokenizer.chat_template"] == chat_template(checkpoint.prompt)
     assert [token or f"[PAD{i}]" for i, token in enumerate(tokens)] == value["tokenizer.ggml.tokens"]
     assert value["tokenizer.ggml.token_type"][:2] == [gguf.TokenType.CONTROL, gguf.TokenType.NORMAL]
 

@@ -1,7 +1,8 @@
 """The key-value part of a GGUF file: what llama.cpp must know beside the weights.
 
 In the order llama.cpp's converter writes them: what the file is, the model's sizes (``_gguf_model.py``), the tokenizer
-(``_gguf_vocabulary.py``); last the quantization version and the file type, as ``llama-quantize`` leaves them.
+(``_gguf_vocabulary.py``) with the chat template, without which llama-server and others would take a chat for ChatML,
+which the model never saw; last the quantization version and the file type, as ``llama-quantize`` leaves them.
 Keys: github.com/ggml-org/ggml, docs/gguf.md.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import sys
 
+from workbench.chat_template import chat_template
 from workbench.checkpoint import Checkpoint
 from workbench.formats._gguf_header import Value
 from workbench.formats._gguf_model import model_pairs
@@ -40,6 +42,7 @@ def metadata(checkpoint: Checkpoint, file_type: FileType, vocabulary: bool = Tru
         "general.name": checkpoint.model_name,
         **model_pairs(checkpoint),
         **(vocabulary_pairs(checkpoint) if vocabulary else {}),
+        "tokenizer.chat_template": chat_template(checkpoint.prompt),
         "general.quantization_version": QUANTIZATION_VERSION,
         "general.file_type": file_type.number,
     }

@@ -127,6 +127,7 @@ def _special_pairs(folder: Path, size: int, adds_bos: bool) -> dict[str, Value]:
     logging.getLogger("gguf.vocab").setLevel(logging.ERROR)
     special = SpecialVocab(folder, n_vocab=size)
     special.add_special_token = {"bos": adds_bos, **special.add_special_token}
+    special.chat_template = None  # the model's prompt takes its place, see ``_gguf_metadata.py``
     writer = GGUFWriter(None, "")
     written = dict.fromkeys(key for part in writer.kv_data for key in part)
     special.add_to_gguf(writer, quiet=True)
