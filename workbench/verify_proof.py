@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 64 << 20
 MOST_REMEMBERED = 4  # manifests: what is made of one is the same whenever it is made
+_TAKEN = "it was taken away, or a build judged the artifact anew, and its maker must package it again"
 _NOT_PACKAGED = "this artifact was never packaged; complete it with: python -m workbench package FOLDER"
 
 
@@ -209,6 +210,8 @@ def _provenance(evidence: Evidence) -> Check:
     """The statement, made again of the manifest's bytes."""
     from workbench.provenance import provenance_text
 
+    if PROVENANCE not in evidence.sizes:
+        return Check("provenance", FAILED, f"there is no {PROVENANCE}: {_TAKEN}")
     data, manifest = evidence.read(PROVENANCE), evidence.read(MANIFEST)
     if data == provenance_text(manifest).encode("utf-8"):
         told = "in-toto statement of the manifest and every listed file, made again with the same bytes"
