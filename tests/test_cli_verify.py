@@ -8,19 +8,16 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from local_hub import LocalHub
 from packages import nano_package
+from pulled import in_repository, pulling
 
-from workbench.artifact import open_artifact
 from workbench.cli import cli
 from workbench.errors import VerificationError, WorkbenchError
-from workbench.hub_layout import place
 from workbench.nano import MODEL_DIR
 from workbench.package_files import CARD, PROVENANCE
 from workbench.verify import VerifyRequest, verify
 
 RECIPE = "gguf-q4_k_m"
-SECRET = "hf_planted_secret"
 
 
 @pytest.fixture(scope="module")
@@ -35,20 +32,8 @@ def folder(package_once, tmp_path):
 
 @pytest.fixture
 def hub(monkeypatch, tmp_path):
-    monkeypatch.setattr("time.sleep", lambda seconds: None)
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    with LocalHub() as server:
-        server.add_token(SECRET, "me")
-        server.use(monkeypatch, tmp_path, SECRET)
+    with pulling(monkeypatch, tmp_path) as server:
         yield server
-
-
-def in_repository(folder):
-    """A package's files where ``push`` lays them."""
-    manifest = open_artifact(folder).manifest
-    names = [file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()]
-    return {place(manifest.format, manifest.name, name): (folder / name).read_bytes() for name in names}
 
 
 def command(*arguments):

@@ -126,7 +126,7 @@ class Checkpoint:
         tensors = {
             name: [info.dtype, list(info.shape), self._tensor_digest(info)] for name, info in self.tensors.items()
         }
-        digest = sha256_json({"files": self._small_digests(), "tensors": tensors})
+        digest = sha256_json({"files": self.small_digests(), "tensors": tensors})
         digest_memory.remember(self.identity, digest)
         return digest
 
@@ -149,12 +149,13 @@ class Checkpoint:
         stats = {str(file.resolve()): file.stat() for file in weights}
         return sha256_json(
             {
-                "files": self._small_digests(),
+                "files": self.small_digests(),
                 "weights": {name: [s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns] for name, s in stats.items()},
             }
         )
 
-    def _small_digests(self) -> dict[str, str]:
+    def small_digests(self) -> dict[str, str]:
+        """sha256 of config, tokenizer and generation config, by file name."""
         return {file.name: sha256_file(file) for file in [self.path / CONFIG, *self.small_files()]}
 
     def _tensor_digest(self, info: TensorInfo) -> str:

@@ -25,6 +25,7 @@ from workbench.artifact import Artifact, Manifest, open_artifact, sha256_file
 from workbench.errors import ArtifactError
 from workbench.package import PackageRequest, package
 from workbench.package_files import BOM, CARD, EVAL_RESULTS, MANIFEST, PROVENANCE, UNLISTED
+from workbench.package_folder import check_digests
 from workbench.progress import Listener
 from workbench.report import is_refuted
 from workbench.secret_scan import scan_file
@@ -106,7 +107,7 @@ def check(folder: Path, home: Home, force: bool, dry_run: bool, listener: Listen
     reason = objection(artifact)
     if reason and not force:
         raise ArtifactError(f"{folder} {reason}; give --force to upload it all the same")
-    contents = _contents(artifact)
+    contents = _contents(artifact, listener)
     _refuse_secrets(artifact.path, contents)
     _tell(artifact, reason, listener)
     return CheckedPackage(artifact, contents, reason)
@@ -165,16 +166,14 @@ def _refuse_strangers(artifact: Artifact) -> None:
             )
 
 
-def _contents(artifact: Artifact) -> dict[str, Content]:
+def _contents(artifact: Artifact, listener: Listener) -> dict[str, Content]:
     """Every file of the package, held against its digest."""
-    found: dict[str, Content] = {}
-    for entry in artifact.manifest.files:
-        file = artifact.path / entry.path
+    files = artifact.manifest.files
+    for file in (artifact.path / entry.path for entry in files):
         if not file.resolve().is_relative_to(artifact.path.resolve()):
             raise ArtifactError(f"{file} is a link out of the artifact's folder; put the file itself there")
-        if sha256_file(file) != entry.sha256:
-            raise ArtifactError(f"{file} was altered since it was made; build the artifact again")
-        found[entry.path] = Content(file, entry.bytes, entry.sha256)
+    check_digests(artifact.path, files, listener)
+    found = {entry.path: Content(artifact.path / entry.path, entry.bytes, entry.sha256) for entry in files}
     for file in (artifact.path / name for name in UNLISTED):
         if file.is_file():
             data = file.read_bytes()

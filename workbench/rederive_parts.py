@@ -18,7 +18,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from workbench.artifact import Manifest, sha256_file
+from workbench.artifact import Manifest
 from workbench.checkpoint import Checkpoint, open_copy
 from workbench.hub_checkpoint import bring, copy_partly
 from workbench.hub_files import PartialCopy
@@ -92,8 +92,7 @@ def partial_source(manifest: Manifest, name: str, commit: str, folder: Path, lis
             raise UncheckableError(f"{name} holds a file that cannot lie here: {shown(str(error))}") from error
         checkpoint = open_copy(folder, name, commit)
     listed = _listed(manifest)
-    found = {file.name: sha256_file(file) for file in [folder / "config.json", *checkpoint.small_files()]}
-    found |= {file: copy.etag or "" for file, copy in copies.items()}
+    found = {**checkpoint.small_digests(), **{file: copy.etag or "" for file, copy in copies.items()}}
     others = sorted(file for file, digest in found.items() if listed.get(file) != digest)
     if others:
         raise UncheckableError(

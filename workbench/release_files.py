@@ -13,6 +13,7 @@ found under it::
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -161,6 +162,4 @@ def _flat(name: str) -> str:
 
 
 def _text_asset(name: str, text: bytes) -> Asset:
-    import hashlib
-
     return Asset(name, None, len(text), hashlib.sha256(text).hexdigest(), text)
